@@ -1,0 +1,147 @@
+"""The interfaces: what a scheme is, and what it may ask the store.
+
+A scheme is a frozen msgspec Struct. Its fields are a route's settings, its `form` is what the
+store keeps of a credential, its `draft` is how an operator writes one down, and its
+`authenticate` is the check. Three outcomes, never two: None = nothing here for me, a Credential =
+proven, `Denied` = present and wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from authz.values import Consumer, Credential, Deny, Place, Request
+
+T = TypeVar("T")
+
+
+class Fault(Exception):  # noqa: N818 - the names say states
+    """What prevents a decision. Never an allow, never a denial: the edge answers 503.
+
+    `reason` is one of a bounded set and goes into metrics and logs.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class StoreDown(Fault):
+    """The store could not answer. The reasons are in `authz.store.redis`."""
+
+
+class Overloaded(Fault):
+    """There is more slow work waiting than will be done in time."""
+
+
+class NotCached(Exception):  # noqa: N818
+    """Memory alone cannot answer; ask again with a Lookup that may wait."""
+
+
+class Lookups(Protocol):
+    """The store as seen by one way of asking (from memory only, or waiting), for every tenant."""
+
+    def within(self, tenant: str) -> Lookup: ...
+
+
+class Observer(Protocol):
+    """Told what the store does, for metrics. Called on the threads of requests: be quick."""
+
+    def cache(self, kind: str, *, hit: bool) -> None: ...
+
+    def store(self, seconds: float, error: str | None) -> None: ...
+
+    def link(self, event: str) -> None:
+        """`up`, `alive`, `change` or `lost`."""
+        ...
+
+
+class Lookup(Protocol):
+    """What a scheme may ask while a request waits. Raises `StoreDown` rather than guess."""
+
+    def find(self, kind: str, identifier: str) -> Credential | None:
+        """The credential of this kind with this public identifier (a user name, a key id)."""
+        ...
+
+    def find_secret(self, kind: str, secret: str) -> Credential | None:
+        """The credential of this kind whose look-up key is itself a secret (an API key)."""
+        ...
+
+    def consumer(self, username: str) -> Consumer | None: ...
+
+    def password_matches(self, password: str, hashed: str) -> bool:
+        """Whether a password has this argon2id hash. A wrong one costs what a right one costs."""
+        ...
+
+    def claim(self, nonce: str, seconds: int) -> bool:
+        """Record a nonce for so many seconds; False when it is already recorded."""
+        ...
+
+
+class Vault(Protocol):
+    """What a draft may ask while it is written to the store."""
+
+    def digest(self, kind: str, tenant: str, secret: str) -> str:
+        """The look-up key of a secret under the newest key of the ring."""
+        ...
+
+    def is_digest(self, text: str) -> bool:
+        """Whether `text` is a look-up key under some key of the ring."""
+        ...
+
+    def hash_password(self, password: str) -> str: ...
+
+    def password_matches(self, password: str, hashed: str) -> bool: ...
+
+
+class Draft(Protocol):
+    """A credential as an operator writes it. Its fields may be `Secret`s, resolved beforehand."""
+
+    def seal(self, vault: Vault, tenant: str, before: Any | None) -> tuple[str, Any]:
+        """(look-up key, form) to store. `before` is the stored form of the same credential, so
+        that what did not change is not written again. Raises ValueError when it is unfit."""
+        ...
+
+    @classmethod
+    def reopen(cls, index: str, form: Any) -> dict[str, Any]:
+        """A stored credential as a document may hold it: no secret, fit to be applied again."""
+        ...
+
+    @classmethod
+    def issue(cls, identifier: str) -> tuple[Any, dict[str, str]]:
+        """A draft with a fresh secret, and what to show its owner once."""
+        ...
+
+
+class Scheme(Protocol):
+    """One way of proving who is calling. See the module's text."""
+
+    kind: ClassVar[str]
+    form: ClassVar[type]
+    draft: ClassVar[type]
+    # Whether the look-up key is a public identifier, such as a user name; else it is a secret.
+    public_identifier: ClassVar[bool]
+
+    @property
+    def anonymous_consumer(self) -> str | None: ...
+
+    @property
+    def tolerant(self) -> bool:
+        """Whether a wrong credential, too, falls back to the anonymous consumer."""
+        ...
+
+    def missing(self) -> Deny:
+        """The answer when nothing was sent."""
+        ...
+
+    def invalid(self) -> Deny:
+        """The answer to a credential that does not hold."""
+        ...
+
+    def authenticate(self, request: Request, store: Lookup) -> Credential | None:
+        """Check what was sent. Raises `Denied`; `Foreign` when it is another scheme's."""
+        ...
+
+    def hidden(self, request: Request, *, proven: bool) -> tuple[Place, ...]:
+        """What the upstream must not see. `proven` is false for the anonymous consumer."""
+        ...

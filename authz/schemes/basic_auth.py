@@ -1,0 +1,165 @@
+"""basic-auth: a user name and a password (RFC 7617).
+
+As API7 and APISIX know it, less APISIX's slips: the password may hold colons and spaces, an empty
+one never matches, and the scheme's name stands at the start of the header.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import secrets
+from functools import cached_property
+from typing import Any, ClassVar
+
+from msgspec import Struct
+
+from authz.contracts import Lookup, Vault
+from authz.denials import Foreign
+from authz.schemes.settings import Realm, Settings, challenge, unauthorized
+from authz.secrets import Secret, check_password_hash
+from authz.values import Credential, Denied, Deny, Place, Request
+
+#: User name and password together, before decoding. Far beyond what people type.
+MAX_ENCODED = 8 * 1024
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PLACE = Place(header="authorization")
+
+
+class Password(Struct, frozen=True):
+    """What is stored: the argon2id hash. The user name is the look-up key."""
+
+    hashed: str
+
+    def __repr__(self) -> str:
+        return "Password()"
+
+
+class PasswordDraft(Struct, frozen=True, forbid_unknown_fields=True):
+    """A user name with its password; `{hash: …}` is one that was exported."""
+
+    username: str
+    password: Secret
+
+    def seal(self, vault: Vault, tenant: str, before: Password | None) -> tuple[str, Password]:
+        if not self.username or ":" in self.username or _CONTROL.search(self.username):
+            raise ValueError("username: expected a name without colons and control characters")
+        if self.password.source == "hash":
+            check_password_hash(self.password.value)
+            return self.username, Password(self.password.value)
+        password = self.password.value
+        if self.password.safe or not password.strip() or _CONTROL.search(password):
+            raise ValueError(
+                "password: expected text that is not empty, without control characters"
+            )
+        if len(self.username) + len(password) > MAX_ENCODED // 2:
+            raise ValueError("password: too long")
+        if before is not None and vault.password_matches(password, before.hashed):
+            return self.username, before
+        return self.username, Password(vault.hash_password(password))
+
+    @classmethod
+    def reopen(cls, index: str, form: Password) -> dict[str, Any]:
+        return {"username": index, "password": {"hash": form.hashed}}
+
+    @classmethod
+    def issue(cls, identifier: str) -> tuple[PasswordDraft, dict[str, str]]:
+        password = secrets.token_urlsafe(24)
+        draft = cls(identifier, Secret(password))
+        return draft, {"username": identifier, "password": password}
+
+
+class BasicAuth(Settings, frozen=True):
+    """Settings of basic-auth on a service or a route."""
+
+    realm: Realm = "basic"
+
+    kind: ClassVar[str] = "basic-auth"
+    form: ClassVar[type] = Password
+    draft: ClassVar[type] = PasswordDraft
+    public_identifier: ClassVar[bool] = True
+    reasons: ClassVar[tuple[str, ...]] = (
+        "missing_authorization",
+        "not_basic",
+        "malformed_basic",
+        "invalid_password",
+    )
+
+    @cached_property
+    def _challenges(self) -> tuple[str, ...]:
+        return challenge("Basic", self.realm)
+
+    def missing(self) -> Deny:
+        text = "Missing authorization in request"
+        return unauthorized(self.kind, "missing_authorization", text, self._challenges)
+
+    def malformed(self, reason: str) -> Deny:
+        return unauthorized(self.kind, reason, "Invalid authorization in request", self._challenges)
+
+    def invalid(self) -> Deny:
+        return unauthorized(
+            self.kind, "invalid_password", "Invalid user authorization", self._challenges
+        )
+
+    def authenticate(self, request: Request, store: Lookup) -> Credential | None:
+        values = request.headers.get("authorization")
+        if not values:
+            return None
+        if len(values) > 1:
+            raise Denied(self.malformed("malformed_basic"))
+        scheme, _, encoded = values[0].partition(" ")
+        if scheme.lower() != "basic":
+            raise Foreign(self.malformed("not_basic"))
+        pair = decode_pair(encoded, tolerant=self.tolerant)
+        if pair is None:
+            raise Denied(self.malformed("malformed_basic"))
+        return self._verify(*pair, store)
+
+    def _verify(self, username: str, password: str, store: Lookup) -> Credential:
+        credential = store.find(self.kind, username)
+        # An unknown name is compared with nobody's hash, so that it costs what a wrong password
+        # does and names cannot be told from the time.
+        hashed = credential.form.hashed if credential else ""
+        if not store.password_matches(password, hashed) or credential is None:
+            raise Denied(self.invalid())
+        return credential
+
+    def hidden(self, request: Request, *, proven: bool) -> tuple[Place, ...]:
+        return (_PLACE,) if self.hide_credentials else ()
+
+
+def decode_pair(encoded: str, *, tolerant: bool) -> tuple[str, str] | None:
+    """User name and password, split at the first colon (RFC 7617 section 2); None if malformed.
+
+    Strict: canonical, padded base64 of UTF-8 without control characters, neither part empty.
+    Tolerant, as APISIX: padding is optional, and white space around either part falls away.
+    """
+    if len(encoded) > MAX_ENCODED:
+        return None
+    decoded = _decode_lax(encoded) if tolerant else _decode_strict(encoded)
+    if decoded is None:
+        return None
+    username, colon, password = decoded.partition(":")
+    if tolerant:
+        username, password = username.strip(), password.strip()
+    if not colon or not username or not password or _CONTROL.search(username + password):
+        return None
+    return username, password
+
+
+def _decode_strict(encoded: str) -> str | None:
+    try:
+        data = base64.b64decode(encoded, validate=True)
+        # Non-zero bits after the end would give one password many spellings.
+        return data.decode() if base64.b64encode(data).decode() == encoded else None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _decode_lax(encoded: str) -> str | None:
+    body = encoded.partition("=")[0]
+    try:
+        return base64.b64decode(body + "=" * (-len(body) % 4), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None

@@ -1,0 +1,190 @@
+"""Where a credential sits: header, query parameter or cookie; how to read it; how to hide it.
+
+One parser for each syntax, shared by all schemes. By default two copies of a credential are a
+refusal, whatever they hold, because two readers may pick different ones; under the APISIX profiles
+the first place that holds one wins, as there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes
+
+from authz.values import Edits, Place, Request, fold, raw
+
+#: More parameters than this are refused before any is read: no form has as many.
+MAX_PARAMETERS = 1000
+#: A credential longer than this is refused before it is looked at. Envoy's header cap is near.
+MAX_CREDENTIAL = 16 * 1024
+
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_COOKIE_SEPARATORS = re.compile(r"[;,]")
+
+DUPLICATE = "duplicate_credential"
+MALFORMED = "malformed_credential"
+TOO_MANY_PARAMETERS = "too_many_parameters"
+
+
+class Unreadable(Exception):  # noqa: N818
+    """A credential is there, but not one that can be read in one way only."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def read(place: Place, request: Request) -> str | None:
+    """The credential, or None. Raises `Unreadable` for copies and for what is malformed."""
+    found = find(place, request)
+    return found[1] if found else None
+
+
+def find(place: Place, request: Request) -> tuple[Place, str] | None:
+    """The credential, and the one position that held it."""
+    candidates = _candidates(place, request)
+    first = next(candidates, None)
+    if first is None:
+        return None
+    if not place.tolerant and next(candidates, None) is not None:
+        raise Unreadable(DUPLICATE)
+    return first[0], _checked(first[1], request)
+
+
+def _candidates(place: Place, request: Request) -> Iterator[tuple[Place, str | None]]:
+    tolerant = place.tolerant
+    if place.header is not None:
+        for value in _header_values(place, request):
+            yield Place(header=place.header, tolerant=tolerant), value
+    if place.query is not None and request.query:
+        for value in _query_values(place, request):
+            yield Place(query=place.query, tolerant=tolerant), value
+    if place.cookie is not None and "cookie" in request.headers:
+        for value in _cookies(request, place.cookie):
+            yield Place(cookie=place.cookie, tolerant=tolerant), value
+
+
+def _header_values(place: Place, request: Request) -> Iterator[str | None]:
+    assert place.header is not None
+    values = request.headers.get(place.header)
+    if place.tolerant and "_" in place.header:
+        values = (*values, *request.headers.get(place.header.replace("_", "-")))
+    for value in values:
+        # Without exact headers a comma may be Envoy's join of two lines.
+        yield None if "," in value and not request.headers.exact else value
+
+
+def _query_values(place: Place, request: Request) -> Iterator[str | None]:
+    assert place.query is not None
+    values = list(parameter_values(request.query, place.query))
+    # APISIX: a repeated argument is a list, and a list equals no key.
+    return iter([None] if place.tolerant and len(values) > 1 else values)
+
+
+def _checked(value: str | None, request: Request) -> str:
+    if value is None or len(value) > MAX_CREDENTIAL or _CONTROL.search(value):
+        raise Unreadable(MALFORMED)
+    # Where Envoy does not send raw bytes it writes `!` for those that are not UTF-8.
+    if not request.headers.exact and "!" in value:
+        raise Unreadable(MALFORMED)
+    return value
+
+
+def percent_decode(text: str) -> str | None:
+    """A query name or value decoded, `+` as a space; None when it is malformed or not UTF-8."""
+    if "%" not in text and "+" not in text and text.isascii():
+        return text
+    if _BAD_ESCAPE.search(text):
+        return None
+    try:
+        return unquote_to_bytes(raw(text.replace("+", " "))).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def parameter_values(query: str, name: str) -> Iterator[str | None]:
+    """Every value of a query parameter, decoded; None stands for one that is malformed.
+
+    Split on `&` only, name and value at the first `=`. A bare name has no value and is malformed.
+    """
+    if query.count("&") >= MAX_PARAMETERS:
+        raise Unreadable(TOO_MANY_PARAMETERS)
+    for piece in query.split("&"):
+        key, equals, value = piece.partition("=")
+        if key == name or (("%" in key or "+" in key) and percent_decode(key) == name):
+            yield percent_decode(value) if equals else None
+
+
+def _cookies(request: Request, name: str) -> Iterator[str | None]:
+    for piece in _cookie_pieces(request):
+        key, equals, value = piece.partition("=")
+        if key.strip() == name:
+            yield value if equals else None
+
+
+def _cookie_pieces(request: Request) -> list[str]:
+    # HTTP/1 lets a client send several Cookie lines; unless headers are exact, Envoy shows them
+    # joined by a comma, which no cookie value may hold (RFC 6265 section 4.1.1).
+    text = ";".join(request.headers.get("cookie"))
+    pieces = text.split(";") if request.headers.exact else _COOKIE_SEPARATORS.split(text)
+    return [piece.strip(" \t") for piece in pieces if piece.strip(" \t")]
+
+
+def erase(request: Request, places: tuple[Place, ...]) -> Edits:
+    """What removes everything that stands at these places, in every spelling.
+
+    Other parameters and cookies keep their bytes and their order. A tolerant place is erased to
+    the letter, as APISIX does; others fold case and separators, as a lax backend would.
+    """
+    remove: list[str] = []
+    queries: list[Place] = []
+    cookies: set[str] = set()
+    for place in places:
+        if place.header is not None:
+            remove.extend(_spellings(request, place))
+        if place.query is not None and request.query:
+            queries.append(place)
+        if place.cookie is not None:
+            cookies.add(place.cookie)
+    target = _without_parameters(request, queries) if queries else None
+    cookie = _without_cookies(request, cookies) if cookies else None
+    if cookie == "":
+        return Edits((*remove, "cookie"), None, target)
+    return Edits(tuple(remove), cookie, target)
+
+
+def _spellings(request: Request, place: Place) -> list[str]:
+    assert place.header is not None
+    if place.tolerant:
+        return [name for name in (place.header,) if name in request.headers]
+    folded = fold(place.header)
+    return [name for name in request.headers if name == place.header or fold(name) == folded]
+
+
+def _without_parameters(request: Request, places: list[Place]) -> str | None:
+    exact = {place.query for place in places if place.tolerant}
+    folded = {place.query.lower() for place in places if place.query and not place.tolerant}
+
+    def hidden(piece: str) -> bool:
+        name = percent_decode(piece.partition("=")[0])
+        return name is not None and (name in exact or name.lower() in folded)
+
+    pieces = request.query.split("&")
+    kept = [piece for piece in pieces if not hidden(piece)]
+    if len(kept) == len(pieces):
+        return None
+    return _escaped(f"{request.path}?{'&'.join(kept)}" if kept else request.path)
+
+
+def _escaped(target: str) -> str:
+    """Bytes that a header value of ours may not hold become percent escapes of themselves."""
+    if target.isascii():
+        return target
+    return "".join(chr(b) if b < 0x80 else f"%{b:02X}" for b in raw(target))  # noqa: PLR2004
+
+
+def _without_cookies(request: Request, names: set[str]) -> str | None:
+    pieces = _cookie_pieces(request)
+    kept = [piece for piece in pieces if piece.partition("=")[0].strip() not in names]
+    return None if len(kept) == len(pieces) else "; ".join(kept)

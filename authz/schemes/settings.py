@@ -1,0 +1,64 @@
+"""What every scheme's settings share, and the profiles.
+
+A profile chooses whose words and defaults a scheme speaks: `api7` those of API7's manual with safe
+defaults, `apisix-3.18` and `apisix-3.9` those of that Apache APISIX release.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from authz.values import Deny
+
+Profile = Literal["api7", "apisix-3.18", "apisix-3.9"]
+
+Realm = Annotated[
+    str,
+    Meta(
+        pattern=r"^[ !#-\[\]-~]{1,128}$",
+        description="The challenge's realm: 1 to 128 printable ASCII characters, no `\"` or `\\`.",
+    ),
+]
+HeaderName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$", description="A header's name.")
+]
+ParameterName = Annotated[str, Meta(min_length=1, max_length=128)]
+CookieName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$", description="A cookie's name.")
+]
+Username = Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class Settings(
+    Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True, dict=True
+):
+    """Settings that every scheme has."""
+
+    hide_credentials: Annotated[
+        bool, Meta(description="Remove the credential from what the upstream sees.")
+    ] = False
+    anonymous_consumer: Annotated[
+        Username | None,
+        Meta(
+            description="Who calls when no credential was sent (APISIX profiles: or a wrong one)."
+        ),
+    ] = None
+    profile: Annotated[
+        Profile | None, Meta(description="Whose words and defaults; else the document's.")
+    ] = None
+
+    @property
+    def tolerant(self) -> bool:
+        """Whether this speaks like APISIX, laxities included."""
+        return self.profile is not None and self.profile.startswith("apisix")
+
+
+def challenge(scheme: str, realm: str) -> tuple[str, ...]:
+    """A `WWW-Authenticate` value. Every 401 carries one (RFC 9110 section 11.6.1)."""
+    return (f'{scheme} realm="{realm}"',)
+
+
+def unauthorized(scheme: str, reason: str, message: str, challenges: tuple[str, ...]) -> Deny:
+    return Deny(reason, 401, message, challenges, scheme)

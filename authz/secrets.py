@@ -1,0 +1,277 @@
+"""Secrets at rest: the key ring, keyed digests, record seals and password hashes.
+
+The key ring stays outside the store. It is a list of 256-bit keys, newest first: the newest
+writes, all of them read. From each key three subkeys are derived (HKDF-SHA256, RFC 5869), one a
+purpose, so that no two uses share a key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import os
+import re
+import secrets as randomness
+from pathlib import Path
+from typing import Any
+
+from argon2 import PasswordHasher, extract_parameters
+from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import Type
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from msgspec import Struct
+
+KEY_BYTES = 32
+_LINE = re.compile(r"([A-Za-z0-9_-]{1,32}):([A-Za-z0-9+/_=-]+)")
+_DIGEST = re.compile(r"[A-Za-z0-9_-]{1,32}\.[A-Za-z0-9_-]{43}")
+
+
+class KeyRingError(Exception):
+    """The key ring is missing, malformed, or not the one that the store was written with."""
+
+
+class SealBroken(Exception):  # noqa: N818
+    """A record of the store was not written by a holder of the key ring, or not for this place."""
+
+
+class Subkeys(Struct, frozen=True):
+    """What one key of the ring is used for. Never printed."""
+
+    id: str
+    index: bytes
+    record: bytes
+
+    def __repr__(self) -> str:
+        return f"Subkeys({self.id})"
+
+
+class KeyRing(Struct, frozen=True):
+    """Keys, newest first."""
+
+    keys: tuple[Subkeys, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> KeyRing:
+        """Lines of `id:base64`, newest first; what follows a `#` is a comment. In one line, for an
+        environment variable, they are separated by commas."""
+        keys: list[Subkeys] = []
+        for number, line in enumerate(text.splitlines(), 1):
+            for content in line.partition("#")[0].replace(",", " ").split():
+                keys.append(_subkeys(content, number))
+        if not keys:
+            raise KeyRingError("the key ring is empty; `authz keyring create FILE` makes one")
+        if len({key.id for key in keys}) < len(keys):
+            raise KeyRingError("the key ring names one key id twice")
+        return cls(tuple(keys))
+
+    def digests(self, kind: str, tenant: str, secret: str) -> tuple[str, ...]:
+        """The look-up keys of a secret, under the newest key first."""
+        message = f"{tenant}\0{kind}\0".encode() + secret.encode("utf-8", "surrogateescape")
+        return tuple(f"{key.id}.{_b64(_mac(key.index, message))}" for key in self.keys)
+
+    def knows(self, digest: str) -> bool:
+        return bool(_DIGEST.fullmatch(digest)) and any(
+            key.id == digest.partition(".")[0] for key in self.keys
+        )
+
+    def seal(self, name: str, payload: bytes) -> bytes:
+        """A record bound to its place: it verifies only under the name it was sealed for."""
+        key = self.keys[0]
+        tag = _b64(_mac(key.record, name.encode() + b"\0" + payload))
+        return f"{key.id}.{tag}.".encode() + payload
+
+    def unseal(self, name: str, record: bytes) -> bytes:
+        """The payload of a sealed record. Raises `SealBroken`."""
+        identifier, _, rest = record.partition(b".")
+        tag, _, payload = rest.partition(b".")
+        for key in self.keys:
+            if key.id.encode() == identifier:
+                wanted = _b64(_mac(key.record, name.encode() + b"\0" + payload)).encode()
+                if hmac.compare_digest(wanted, tag):
+                    return payload
+        raise SealBroken(name)
+
+
+def _subkeys(content: str, number: int) -> Subkeys:
+    found = _LINE.fullmatch(content)
+    try:
+        key = base64.b64decode(found[2], altchars=None, validate=True) if found else b""
+    except binascii.Error:
+        key = b""
+    if not found or len(key) != KEY_BYTES:
+        raise KeyRingError(f"key ring line {number}: expected `id:base64 of {KEY_BYTES} bytes`")
+    return Subkeys(found[1], _derive(key, b"index"), _derive(key, b"record"))
+
+
+def _derive(key: bytes, purpose: bytes) -> bytes:
+    return HKDF(SHA256(), KEY_BYTES, salt=None, info=b"authz/1/" + purpose).derive(key)
+
+
+def _mac(key: bytes, message: bytes) -> bytes:
+    return hmac.digest(key, message, "sha256")
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def create_keyring(path: Path) -> None:
+    """Write a new key ring of one key, readable by its owner alone. Never overwrites."""
+    key = base64.b64encode(randomness.token_bytes(KEY_BYTES)).decode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(
+            "# authz key ring, newest key first. Whoever has it and the store has the keys.\n"
+        )
+        file.write(f"k{randomness.token_hex(4)}:{key}\n")
+
+
+def read_keyring(path: Path | None, text: str | None) -> KeyRing:
+    """The key ring from a file or from text. The error says what to do."""
+    if text:
+        return KeyRing.parse(text)
+    if path is None:
+        raise KeyRingError(
+            "no key ring: give --keyring-file FILE or AUTHZ_KEYRING; "
+            "`authz keyring create FILE` makes one"
+        )
+    try:
+        return KeyRing.parse(path.read_text())
+    except FileNotFoundError:
+        raise KeyRingError(
+            f"key ring {path} does not exist; restore it, or for an empty store make one: "
+            f"authz keyring create {path}"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyRingError(f"key ring {path} cannot be read: {error.__class__.__name__}") from None
+
+
+# -- passwords -------------------------------------------------------------------------------------
+
+#: OWASP's second profile for argon2id: 19 MiB, 2 passes, 1 lane; some 20 ms, far below the time
+#: that Envoy waits, and small enough for several at once.
+HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
+
+#: Foreign hashes may cost more than ours, but not so much that one request stalls a worker.
+MAX_MEMORY_KIB, MAX_PASSES, MAX_LANES = 256 * 1024, 10, 8
+
+
+def hash_password(password: str) -> str:
+    return HASHER.hash(password.encode("utf-8", "surrogateescape"))
+
+
+def verify_password(password: str, hashed: str) -> bool:
+    """Whether a password has this hash. Takes milliseconds: never on a thread that serves I/O."""
+    try:
+        return HASHER.verify(hashed, password.encode("utf-8", "surrogateescape"))
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def check_password_hash(hashed: str) -> None:
+    """Raises ValueError unless this is an argon2id hash that we are willing to compute."""
+    try:
+        cost = extract_parameters(hashed)
+    except InvalidHashError:
+        raise ValueError("not an argon2id hash ($argon2id$v=19$…)") from None
+    if cost.type is not Type.ID:
+        raise ValueError("only argon2id hashes are taken")
+    if (
+        cost.memory_cost > MAX_MEMORY_KIB
+        or cost.time_cost > MAX_PASSES
+        or cost.parallelism > MAX_LANES
+    ):
+        raise ValueError("this hash costs more than a request may (256 MiB, 10 passes, 8 lanes)")
+
+
+class KeyRingVault:
+    """The `Vault` of `authz.contracts`: how drafts are written to the store."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self.ring = ring
+
+    def digest(self, kind: str, tenant: str, secret: str) -> str:
+        return self.ring.digests(kind, tenant, secret)[0]
+
+    def is_digest(self, text: str) -> bool:
+        return self.ring.knows(text)
+
+    def hash_password(self, password: str) -> str:
+        return hash_password(password)
+
+    def password_matches(self, password: str, hashed: str) -> bool:
+        return verify_password(password, hashed)
+
+
+# -- secrets in documents --------------------------------------------------------------------------
+
+
+class Unresolved(Exception):  # noqa: N818
+    """A reference to a secret leads nowhere."""
+
+
+class Secret:
+    """A secret in a document: its text, or where to find it.
+
+    `source` is `text`, `env`, `file`, or, for values that are already safe, `digest` (of a key) or
+    `hash` (of a password). `$env://NAME` is APISIX's spelling of an environment reference.
+    """
+
+    __slots__ = ("source", "value")
+    SOURCES = ("env", "file", "digest", "hash")
+
+    def __init__(self, value: str, source: str = "text") -> None:
+        if source == "text" and value.startswith("$env://"):
+            value, source = value.removeprefix("$env://"), "env"
+        self.value = value
+        self.source = source
+
+    @classmethod
+    def decode(cls, written: Any) -> Secret:
+        """From a document. Raises ValueError in the words that a document's error uses."""
+        if isinstance(written, str):
+            return cls(written)
+        if isinstance(written, dict) and len(written) == 1:
+            source, value = next(iter(written.items()))
+            if source in cls.SOURCES and isinstance(value, str):
+                return cls(value, source)
+        kind = {bool: "boolean", int: "number", float: "number", type(None): "null"}
+        got = kind.get(type(written), "something else")
+        raise ValueError(
+            f"expected a string, or one of {{env: NAME}}, {{file: PATH}}, "
+            f"{{digest: …}}, {{hash: …}}, got {got}"
+        )
+
+    @property
+    def safe(self) -> bool:
+        """Whether this is a digest or a hash already."""
+        return self.source in ("digest", "hash")
+
+    def resolve(self, base: Path) -> Secret:
+        """This secret with its text at hand; `base` is what relative file names start from."""
+        if self.source == "env":
+            text = os.environ.get(self.value)
+            if text is None:
+                raise Unresolved(f"environment variable {self.value} is not set")
+            return Secret._literal(text)
+        if self.source == "file":
+            try:
+                # A trailing newline is the editor's, not the secret's.
+                return Secret._literal((base / self.value).read_text().rstrip("\r\n"))
+            except (OSError, UnicodeDecodeError) as error:
+                raise Unresolved(f"file {self.value}: {error.__class__.__name__}") from None
+        if self.source == "text" and self.value.startswith("$secret://"):
+            raise Unresolved("$secret:// references are not supported; use {env: …} or {file: …}")
+        return self
+
+    @staticmethod
+    def _literal(text: str) -> Secret:
+        secret = Secret("")
+        secret.value = text
+        return secret
+
+    def __repr__(self) -> str:
+        return f"Secret({self.source})"

@@ -1,0 +1,196 @@
+"""The nouns: a request as we read it, who is calling, and what we answer.
+
+Everything here is a frozen value. Text that came from the wire is `str` decoded as UTF-8 with
+`surrogateescape`, so `raw()` gives back the very bytes that the client sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+_NOT_ALNUM = re.compile(r"[^a-z0-9]")
+
+
+def raw(text: str) -> bytes:
+    """The bytes that a wire text was decoded from."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def fold(name: str) -> str:
+    """A header name as CGI-like backends may see it: `X_Consumer.Id` and `x-consumer-id` agree."""
+    return _NOT_ALNUM.sub("-", name.lower())
+
+
+class Headers:
+    """Request headers: lower-case names, each with its values in the order of arrival.
+
+    `exact` says whether the values are as sent: separate lines kept apart and every byte kept
+    (Envoy's `encode_raw_headers`). Without it duplicates arrive joined by `,` and bytes that are
+    not UTF-8 arrive as `!`, so such a value may stand for several others.
+    """
+
+    __slots__ = ("_lines", "exact")
+
+    def __init__(self, lines: Iterable[tuple[str, str]] = (), *, exact: bool = True) -> None:
+        self.exact = exact
+        self._lines: dict[str, tuple[str, ...]] = {}
+        for name, value in lines:
+            key = name.lower()
+            self._lines[key] = (*self._lines.get(key, ()), value)
+
+    def get(self, name: str) -> tuple[str, ...]:
+        """All values of a header given in lower case; empty when it is absent."""
+        return self._lines.get(name, ())
+
+    def first(self, name: str) -> str | None:
+        values = self._lines.get(name)
+        return values[0] if values else None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._lines
+
+    def __repr__(self) -> str:  # values may be credentials
+        return f"Headers({', '.join(self._lines)})"
+
+
+class Body(Struct, frozen=True):
+    """What Envoy buffered of the body.
+
+    `complete`: nothing is missing. `exact`: bytes as sent (`pack_as_bytes`).
+    """
+
+    data: bytes
+    complete: bool
+    exact: bool
+
+
+class Request(Struct, frozen=True):
+    """One HTTP request, as Envoy described it. `at` is when it reached us, in Unix seconds."""
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Headers = Headers()
+    host: str = ""
+    context: Mapping[str, str] = {}
+    body: Body | None = None
+    address: str = ""
+    id: str = ""
+    at: float = 0.0
+
+    @property
+    def target(self) -> str:
+        """Path and query, as on the request line."""
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+
+class Deny(Struct, frozen=True):
+    """A refusal: a stable machine-readable reason, and what the client is told.
+
+    `scheme` is the kind of the scheme that refused; empty where none was asked.
+    """
+
+    reason: str
+    status: int
+    message: str
+    challenges: tuple[str, ...] = ()
+    scheme: str = ""
+
+    def because(self, reason: str) -> Deny:
+        """The same answer to the client, with a closer reason for the operator."""
+        return replace(self, reason=reason)
+
+    def offering(self, challenges: tuple[str, ...]) -> Deny:
+        """The same refusal with these challenges."""
+        return replace(self, challenges=challenges)
+
+
+class Denied(Exception):  # noqa: N818 - an outcome, not a fault
+    """Raised wherever the path of a request ends in a refusal."""
+
+    def __init__(self, deny: Deny) -> None:
+        super().__init__(deny.reason)
+        self.deny = deny
+
+
+class Consumer(Struct, frozen=True, omit_defaults=True):
+    """Who may call. Instants are Unix seconds; 0 means no bound."""
+
+    username: str
+    tenant: str = ""
+    groups: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    disabled: bool = False
+    not_before: float = 0.0
+    expires_at: float = 0.0
+
+
+class Credential(Struct, frozen=True, omit_defaults=True):
+    """One way in for one consumer. `form` is what the scheme stores; it holds no usable secret.
+
+    `named` is false for a credential without an id of its own (APISIX: embedded in the consumer);
+    its id is then not told upstream.
+    """
+
+    consumer: str
+    id: str
+    kind: str
+    form: Any
+    tenant: str = ""
+    named: bool = True
+    disabled: bool = False
+    not_before: float = 0.0
+    expires_at: float = 0.0
+
+
+class Identity(Struct, frozen=True):
+    """A proven caller. `credential` is None for the anonymous consumer."""
+
+    consumer: Consumer
+    credential: Credential | None
+    scheme: str
+
+
+class Place(Struct, frozen=True):
+    """Where a credential sits. None switches a position off; header names are in lower case.
+
+    `tolerant` means to the letter and first come, first read, as APISIX does; otherwise copies
+    are a refusal, and hiding folds case and separators.
+    """
+
+    header: str | None = None
+    query: str | None = None
+    cookie: str | None = None
+    tolerant: bool = False
+
+
+class Edits(Struct, frozen=True):
+    """What must change in the request so that a credential does not reach the upstream.
+
+    `remove` holds header names in lower case; `cookie` and `target`, when not None, replace the
+    Cookie header and the path with its query.
+    """
+
+    remove: tuple[str, ...] = ()
+    cookie: str | None = None
+    target: str | None = None
+
+
+class Allow(Struct, frozen=True):
+    """Let the request pass, with these headers set and removed."""
+
+    identity: Identity
+    set: tuple[tuple[str, str], ...]
+    remove: tuple[str, ...]
+
+
+Decision = Allow | Deny
