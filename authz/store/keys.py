@@ -1,0 +1,50 @@
+"""Every key name in the store.
+
+All names share one hash tag, so in a cluster they live in one slot: a change of many records is
+one transaction, and one connection hears of every change. Parts that come from people are
+percent-encoded, so no name can pass for another.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from msgspec import Struct
+
+
+class Keys(Struct, frozen=True):
+    """Names within one namespace."""
+
+    namespace: str
+
+    @property
+    def records(self) -> str:
+        """What every record's name starts with, and no nonce's."""
+        return f"{{{self.namespace}}}:"
+
+    @property
+    def epoch(self) -> str:
+        """Present in every store that was applied to: its absence means that data was lost."""
+        return f"{self.records}epoch"
+
+    @property
+    def config(self) -> str:
+        return f"{self.records}config"
+
+    @property
+    def consumers(self) -> str:
+        """The set of all consumers' names, as `consumer` writes them."""
+        return f"{self.records}consumers"
+
+    def consumer(self, tenant: str, username: str) -> str:
+        return f"{self.records}consumer:{_part(tenant)}/{_part(username)}"
+
+    def credential(self, tenant: str, kind: str, index: str) -> str:
+        return f"{self.records}credential:{_part(tenant)}/{kind}/{_part(index)}"
+
+    def nonce(self, tenant: str, nonce: str) -> str:
+        return f"{{{self.namespace}}}~nonce:{_part(tenant)}/{_part(nonce)}"
+
+
+def _part(text: str) -> str:
+    return quote(text, safe="", errors="surrogatepass") if not text.isalnum() else text

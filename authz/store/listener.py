@@ -1,0 +1,78 @@
+"""A thread that listens for changes, for as long as the process lives."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from authz.contracts import Observer, StoreDown
+from authz.store.cache import Cache
+from authz.store.keys import Keys
+from authz.store.link import Link
+from authz.store.redis import RedisStore
+
+#: Seconds between signs of life, and between attempts to link again (the first is made at once).
+HEARTBEAT = 0.25
+RETRY = 0.2
+
+
+class Listener:
+    """Keeps the cache true. `on_change` is told the names of changed records, None for any."""
+
+    def __init__(
+        self,
+        store: RedisStore,
+        keys: Keys,
+        cache: Cache,
+        link: Link,
+        observer: Observer,
+        on_change: Callable[[list[str] | None], None],
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._cache = cache
+        self._link = link
+        self._observer = observer
+        self._on_change = on_change
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="store-link", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop listening; returns when the link is closed."""
+        self._stopped.set()
+        self._thread.join(timeout=2 * HEARTBEAT + 1)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._listen()
+            except StoreDown:
+                self._link.lose()
+                self._observer.link("lost")
+            self._stopped.wait(RETRY)
+
+    def _listen(self) -> None:
+        changes = self._store.changes(self._keys.records, self._keys.epoch, HEARTBEAT)
+        next(changes)
+        self._begin()
+        for names in changes:
+            self._link.hear()
+            self._observer.link("alive")
+            if names is None:
+                self._link.lose()
+                self._begin()
+            elif names:
+                self._cache.forget(names)
+                self._observer.link("change")
+                self._on_change(names)
+            if self._stopped.is_set():
+                return
+
+    def _begin(self) -> None:
+        self._link.begin()
+        self._store.reopen()
+        self._observer.link("up")
+        self._on_change(None)

@@ -1,0 +1,82 @@
+"""One place that makes the store's objects for a process that answers requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from authz.contracts import Observer
+from authz.secrets import KeyRing
+from authz.store.cache import Cache
+from authz.store.keys import Keys
+from authz.store.link import Link
+from authz.store.listener import Listener
+from authz.store.lookups import Memory, Records, Waiting
+from authz.store.passwords import Passwords
+from authz.store.records import Codec
+from authz.store.redis import RedisStore, Target
+
+
+class StoreSettings(Struct, frozen=True):
+    """Where the store is, and how far it may be trusted.
+
+    `timeout` bounds one call, in seconds; a request makes two at the most. `stale_seconds` is how
+    long a record is used while the store is away. `bound_seconds` is the silence of the link after
+    which nothing is taken as current.
+    """
+
+    target: Target
+    namespace: str
+    timeout: float = 0.02
+    stale_seconds: float = 30.0
+    bound_seconds: float = 1.0
+    cache_records: int = 100_000
+    cache_misses: int = 20_000
+
+
+class Store(Struct, frozen=True):
+    """The store as a worker uses it."""
+
+    keys: Keys
+    codec: Codec
+    redis: RedisStore
+    link: Link
+    cache: Cache
+    memory: Memory
+    waiting: Waiting
+    listener: Listener
+
+
+def open_store(
+    settings: StoreSettings,
+    ring: KeyRing,
+    forms: Mapping[str, type],
+    observer: Observer,
+    on_change: Callable[[list[str] | None], None],
+) -> Store:
+    """Make the objects; nothing is asked of the store until `listener.start()`."""
+    keys = Keys(settings.namespace)
+    codec = Codec(ring, forms)
+    redis = RedisStore(settings.target, settings.timeout, observer)
+    link = Link(settings.bound_seconds)
+    cache = Cache(
+        Records(redis, keys, codec).load,
+        redis,
+        link,
+        observer,
+        size=settings.cache_records,
+        misses=settings.cache_misses,
+        stale_seconds=settings.stale_seconds,
+    )
+    passwords = Passwords()
+    return Store(
+        keys=keys,
+        codec=codec,
+        redis=redis,
+        link=link,
+        cache=cache,
+        memory=Memory(keys, ring, cache, passwords),
+        waiting=Waiting(keys, ring, cache, passwords, redis),
+        listener=Listener(redis, keys, cache, link, observer, on_change),
+    )

@@ -1,0 +1,78 @@
+"""What a record looks like in the store: JSON, sealed for its own key name.
+
+A record that was altered, swapped with another or written without the key ring does not open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from authz.contracts import StoreDown
+from authz.secrets import KeyRing, SealBroken
+from authz.values import Consumer, Credential
+
+CORRUPT = "record_corrupt"
+
+
+class Locator(Struct, frozen=True, array_like=True):
+    """Where a credential's record is: its kind and its look-up key."""
+
+    kind: str
+    index: str
+
+
+class ConsumerRecord(Consumer, frozen=True, omit_defaults=True):
+    """A consumer with what only the commands need. `managed`: written from a document."""
+
+    managed: bool = False
+    credentials: dict[str, Locator] = field(default_factory=dict)
+
+
+class CredentialRecord(Credential, frozen=True, omit_defaults=True):
+    """A credential with what only the commands need."""
+
+    managed: bool = False
+    created_at: float = 0.0
+
+
+class Epoch(Struct, frozen=True):
+    """The identity of the stored data, and the number of its changes."""
+
+    id: str
+    revision: int
+
+
+class Codec:
+    """Records to and from bytes. `forms` maps a scheme's kind to the type it stores."""
+
+    def __init__(self, ring: KeyRing, forms: Mapping[str, type]) -> None:
+        self.ring = ring
+        self._forms = forms
+
+    def encode(self, key: str, record: Any) -> bytes:
+        return self.ring.seal(key, msgspec.json.encode(record))
+
+    def decode(self, key: str, stored: bytes, type_: type[Any]) -> Any:
+        """The record under a key. Raises `StoreDown(CORRUPT)` when it does not open."""
+        try:
+            payload = self.ring.unseal(key, stored)
+            if not issubclass(type_, Credential):
+                return msgspec.json.decode(payload, type=type_)
+            return self._credential(payload, type_)
+        except (SealBroken, msgspec.DecodeError, KeyError):
+            raise StoreDown(CORRUPT) from None
+
+    def _credential(self, payload: bytes, type_: type[Credential]) -> Credential:
+        form = msgspec.json.decode(payload, type=_Form)
+        record = msgspec.json.decode(payload, type=type_)
+        made: Any = msgspec.json.decode(form.form, type=self._forms[form.kind])
+        return msgspec.structs.replace(record, form=made)
+
+
+class _Form(Struct, frozen=True):
+    kind: str
+    form: Raw
