@@ -1,0 +1,141 @@
+"""Settings: flags, environment, file, defaults, in this order, made into one frozen value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import yaml
+from msgspec import Meta, Struct
+
+from authz.store.open import StoreSettings
+from authz.store.redis import Target
+
+PREFIX = "AUTHZ_"
+
+
+class SettingsError(Exception):
+    """A setting cannot be used. The text names it and where it came from."""
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set. The field's name is the flag's (`--redis-url`), the variable's
+    (`AUTHZ_REDIS_URL`) and the file's (`redis_url`)."""
+
+    redis_url: Annotated[
+        str, Meta(description="Redis or Valkey: redis://, rediss://, unix://, +sentinel, +cluster.")
+    ] = "redis://127.0.0.1:6379/0"
+    namespace: Annotated[
+        str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="First part of every key name.")
+    ] = "authz"
+    keyring_file: Annotated[
+        str | None, Meta(description="The key ring; or its content in AUTHZ_KEYRING.")
+    ] = None
+    listen: Annotated[
+        str,
+        Meta(
+            description="Where workers listen: HOST:PORT (worker n on PORT+n) or "
+            "unix:/DIR/{worker}.sock."
+        ),
+    ] = "127.0.0.1:9000"
+    workers: Annotated[int, Meta(ge=1, le=256, description="How many; default one a core.")] = (
+        os.cpu_count() or 1
+    )
+    metrics_listen: Annotated[
+        str, Meta(description="Where /metrics of all workers is served; empty for nowhere.")
+    ] = "127.0.0.1:9464"
+    stale_seconds: Annotated[
+        float,
+        Meta(
+            ge=0, le=3600, description="How long a verified credential outlives the store; 0: not."
+        ),
+    ] = 30.0
+    store_timeout_ms: Annotated[
+        float, Meta(gt=0, le=1000, description="Time limit of one store call.")
+    ] = 20.0
+    cache_records: Annotated[int, Meta(ge=100, description="Records that a worker remembers.")] = (
+        100_000
+    )
+    cache_misses: Annotated[int, Meta(ge=100, description="Unknown keys that it remembers.")] = (
+        20_000
+    )
+    threads: Annotated[int, Meta(ge=2, le=256, description="Threads that serve, a worker.")] = 16
+    max_message_bytes: Annotated[
+        int, Meta(ge=65536, description="The largest Check taken; above Envoy's max_request_bytes.")
+    ] = 4 * 1024 * 1024
+    drain_seconds: Annotated[
+        float, Meta(ge=0, description="NOT_SERVING this long before stopping: > Envoy's interval.")
+    ] = 1.5
+    grace_seconds: Annotated[
+        float, Meta(ge=0, description="Time that calls in flight get to finish.")
+    ] = 5.0
+    reflection: Annotated[bool, Meta(description="Serve gRPC reflection.")] = False
+    log_level: Annotated[
+        str, Meta(pattern="^(debug|info|warning|error)$", description="Of operational messages.")
+    ] = "info"
+
+    @property
+    def store(self) -> StoreSettings:
+        return StoreSettings(
+            target=Target(self.redis_url),
+            namespace=self.namespace,
+            timeout=self.store_timeout_ms / 1000,
+            stale_seconds=self.stale_seconds,
+            cache_records=self.cache_records,
+            cache_misses=self.cache_misses,
+        )
+
+    def __repr__(self) -> str:  # a URL may hold a password
+        return f"Settings({Target(self.redis_url)!r}, {self.namespace})"
+
+
+def read(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None) -> Settings:
+    """Settings from everywhere; a None flag was not given. Raises `SettingsError`."""
+    values: dict[str, Any] = {}
+    if file is not None:
+        values.update(_from_file(file))
+    values.update(_from_environment(environ))
+    values.update((name, value) for name, value in flags.items() if value is not None)
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(_explain(str(error), flags, environ)) from None
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path}: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: expected settings such as `redis_url: redis://…`")
+    unknown = sorted(set(map(str, values)) - set(Settings.__struct_fields__))
+    if unknown:
+        known = ", ".join(Settings.__struct_fields__)
+        raise SettingsError(f"{path}: unknown setting {unknown[0]!r}; known are {known}")
+    if isinstance(values.get("keyring_file"), str):
+        values["keyring_file"] = str(path.parent / values["keyring_file"])
+    return values
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: environ[PREFIX + name.upper()]
+        for name in Settings.__struct_fields__
+        if environ.get(PREFIX + name.upper())
+    }
+
+
+def _explain(message: str, flags: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+    text, _, place = message.partition(" - at `$.")
+    name = place.rstrip("`")
+    if flags.get(name) is not None:
+        source = f"--{name.replace('_', '-')}"
+    elif environ.get(PREFIX + name.upper()):
+        source = PREFIX + name.upper()
+    else:
+        source = name
+    return f"{source}: {text[:1].lower()}{text[1:].replace('`', chr(39))}"

@@ -1,0 +1,1 @@
+"""Envoy's side: the gRPC service, its workers, what they show of themselves."""

@@ -1,0 +1,66 @@
+"""One JSON line a decision, written by a thread of its own.
+
+A reader that is slow, or a full disk, costs lines (they are counted), never a decision.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from authz.server.metrics import LOG_DROPPED
+
+#: Lines that may wait for a slow reader.
+CAPACITY = 10_000
+#: Lines are gathered for so many seconds, then written at once.
+GATHER = 0.02
+
+
+class DecisionLog:
+    """Writes to a file descriptor. Each write holds whole lines, so workers may share one."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lines: deque[bytes] = deque()
+        self._waiting = threading.Event()
+        self._stopping = threading.Event()
+        self._encode = msgspec.json.Encoder().encode
+        self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
+        self._thread.start()
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Take a line; never waits."""
+        if len(self._lines) >= CAPACITY:
+            LOG_DROPPED.inc()
+            return
+        self._lines.append(self._encode(line) + b"\n")
+        if not self._waiting.is_set():
+            self._waiting.set()
+
+    def close(self) -> None:
+        """Write what is left, for a second at the most."""
+        self._stopping.set()
+        self._waiting.set()
+        self._thread.join(timeout=1)
+
+    def _run(self) -> None:
+        while True:
+            self._waiting.wait()
+            self._stopping.wait(GATHER)
+            self._waiting.clear()
+            self._flush()
+            if self._stopping.is_set():
+                return
+
+    def _flush(self) -> None:
+        while self._lines:
+            chunk = b"".join(self._lines.popleft() for _ in range(min(len(self._lines), 64)))
+            try:
+                while chunk:
+                    chunk = chunk[os.write(self._descriptor, chunk) :]
+            except OSError:
+                LOG_DROPPED.inc(chunk.count(b"\n"))

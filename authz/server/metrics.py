@@ -1,0 +1,71 @@
+"""Every metric, declared once. In workers they are shared through files (multiprocess mode)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from prometheus_client import Counter, Gauge, Histogram
+
+#: Seconds; Envoy's own default time limit for a Check is 0.2.
+CHECK_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5)
+STORE_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+
+CHECKS = Counter("authz_checks", "Decisions.", ["service", "route", "scheme", "outcome", "reason"])
+CHECK_SECONDS = Histogram(
+    "authz_check_seconds",
+    "From the Check's bytes to the answer's.",
+    ["outcome"],
+    buckets=CHECK_BUCKETS,
+)
+CACHE = Counter("authz_cache_lookups", "Records asked of the memory.", ["kind", "result"])
+STORE_SECONDS = Histogram("authz_store_seconds", "Store calls.", buckets=STORE_BUCKETS)
+STORE_ERRORS = Counter("authz_store_errors", "Store calls that failed.", ["reason"])
+LINK = Counter("authz_invalidation_link_events", "Changes heard, links made and lost.", ["event"])
+LINK_SEEN = Gauge(
+    "authz_invalidation_seen_timestamp_seconds",
+    "When the worker that is worst off last heard from the store.",
+    multiprocess_mode="livemin",
+)
+CONFIG = Counter("authz_config_loads", "Gateway documents read from the store.", ["result"])
+CONFIG_LOADED = Gauge(
+    "authz_config_loaded_timestamp_seconds",
+    "When the document in use was read.",
+    multiprocess_mode="livemin",
+)
+READY = Gauge("authz_ready_workers", "Workers that can decide.", multiprocess_mode="livesum")
+RESTARTS = Counter("authz_worker_restarts", "Workers that died and were replaced.")
+LOG_DROPPED = Counter("authz_decision_log_dropped", "Log lines that nobody read in time.")
+
+
+class Recorder:
+    """The `Observer` of the store, and the counter of decisions. Label look-ups are remembered."""
+
+    def __init__(self) -> None:
+        self._children: dict[tuple[Any, ...], Any] = {}
+
+    def _child(self, metric: Any, *labels: str) -> Any:
+        key = (metric, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return child
+
+    def decision(self, labels: tuple[str, str, str, str, str], seconds: float) -> None:
+        """(service, route, scheme, outcome, reason), each of a bounded set."""
+        self._child(CHECKS, *labels).inc()
+        self._child(CHECK_SECONDS, labels[3]).observe(seconds)
+
+    def cache(self, kind: str, *, hit: bool) -> None:
+        self._child(CACHE, kind, "hit" if hit else "miss").inc()
+
+    def store(self, seconds: float, error: str | None) -> None:
+        STORE_SECONDS.observe(seconds)
+        if error is not None:
+            self._child(STORE_ERRORS, error).inc()
+
+    def link(self, event: str) -> None:
+        if event == "alive":
+            LINK_SEEN.set(time.time())
+        else:
+            self._child(LINK, event).inc()

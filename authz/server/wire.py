@@ -1,0 +1,191 @@
+"""CheckRequest to Request, and Decision to CheckResponse.
+
+Only `CheckResponse.status.code` decides at Envoy, and an unset one lets the request in. So every
+answer is made here, by `_answer`, which takes no zero for a refusal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import msgspec
+
+from authz.denials import AMBIGUOUS, MALFORMED
+from authz.pb.attribute_context_pb2 import AttributeContext
+from authz.pb.base_pb2 import HeaderValueOption
+from authz.pb.external_auth_pb2 import CheckRequest, CheckResponse, DeniedHttpResponse
+from authz.pipeline import Verdict
+from authz.values import Allow, Body, Denied, Deny, Headers, Request
+
+#: Added by Envoy when, and only when, it buffered a body.
+PARTIAL_BODY = "x-envoy-auth-partial-body"
+#: Seconds after which a client may ask again after a fault.
+RETRY_AFTER = 1
+FAULT_MESSAGE = "Authorization is not available, try again"
+#: What Envoy's access log, rate limits and RBAC read of an allow and of a refusal.
+ALLOWED, ANONYMOUS = "allowed", "anonymous"
+
+_METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
+_PATH = re.compile(r"/[!-\"$->@-~]*")
+_QUERY = re.compile(r"[^\x00-\x20#\x7f]*")
+_HEADER_NAME = re.compile(r":path|[a-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[ -~]*")
+
+_UNAUTHENTICATED, _PERMISSION_DENIED, _UNAVAILABLE = 16, 7, 14
+_OVERWRITE = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+_APPEND = HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
+
+
+class Unwritable(Exception):  # noqa: N818
+    """A header of ours that Envoy would split, merge or choke on: a bug, so a fault."""
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def read(check: CheckRequest, at: float) -> Request:
+    """The request that Envoy asks about. Raises `Denied` when it can be read in two ways."""
+    attributes = check.attributes
+    http = attributes.request.http
+    lines, exact = _lines(http)
+    pseudo = {name: value for name, value in lines if name.startswith(":")}
+    headers = Headers((line for line in lines if line[0][:1] != ":"), exact=exact)
+    method = _agreed(pseudo, ":method", http.method)
+    target = _agreed(pseudo, ":path", http.path)
+    path, _, query = target.partition("?")
+    plain = _METHOD.fullmatch(method) and _PATH.fullmatch(path) and _QUERY.fullmatch(query)
+    # Unless headers are exact, `!` in a path may stand for any byte that is not UTF-8.
+    if not plain or (not exact and "!" in path):
+        raise Denied(MALFORMED)
+    return Request(
+        method=method,
+        path=path,
+        query=query,
+        headers=headers,
+        host=_agreed(pseudo, ":authority", http.host),
+        context=dict(attributes.context_extensions),
+        body=_body(http, headers),
+        address=attributes.source.address.socket_address.address,
+        id=headers.first("x-request-id") or http.id,
+        at=at,
+    )
+
+
+def _lines(http: AttributeContext.HttpRequest) -> tuple[list[tuple[str, str]], bool]:
+    """Header lines, and whether they are exact. Two forms that disagree are refused."""
+    joined = {name.lower(): value for name, value in http.headers.items()}
+    if not http.header_map.headers:
+        return list(joined.items()), False
+    lines = [
+        (line.key.lower(), (line.raw_value or line.value.encode()).decode(errors="surrogateescape"))
+        for line in http.header_map.headers
+    ]
+    if joined:
+        merged: dict[str, str] = {}
+        for name, value in lines:
+            merged[name] = f"{merged[name]},{value}" if name in merged else value
+        if merged != joined:
+            raise Denied(AMBIGUOUS)
+    return lines, True
+
+
+def _agreed(pseudo: Mapping[str, str], name: str, field: str) -> str:
+    """A value that Envoy gives twice. Where the two differ, bytes were lost on the way."""
+    if pseudo.get(name, field) != field:
+        raise Denied(AMBIGUOUS)
+    return field
+
+
+def _body(http: AttributeContext.HttpRequest, headers: Headers) -> Body | None:
+    marker = headers.first(PARTIAL_BODY)
+    data, exact = (http.raw_body, True) if http.raw_body else (http.body.encode(), False)
+    # Without data the marker is the client's own: Envoy sets it only where it buffered some.
+    if marker not in ("true", "false") or not data:
+        return None
+    return Body(data, complete=marker == "false" and http.size <= len(data), exact=exact)
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def write(verdict: Verdict) -> CheckResponse:
+    """The answer to Envoy. Raises `Unwritable` rather than send a header that could be split."""
+    decision = verdict.decision
+    if isinstance(decision, Allow):
+        answer = _allow(decision)
+    else:
+        answer = _answer(_code(decision.status))
+        _refuse(answer.denied_response, decision.status, decision.message, _offers(decision))
+    answer.dynamic_metadata.update(metadata(verdict))
+    return answer
+
+
+def fault(reason: str) -> CheckResponse:
+    """No decision could be made: an error to Envoy, 503 to the client."""
+    answer = _answer(_UNAVAILABLE)
+    _refuse(answer.error_response, 503, FAULT_MESSAGE, [("retry-after", str(RETRY_AFTER))])
+    answer.dynamic_metadata.update({"reason": reason})
+    return answer
+
+
+def metadata(verdict: Verdict) -> dict[str, str]:
+    """What is told to Envoy's other filters. `consumer` is there on an allow only, never empty."""
+    decision, route = verdict.decision, verdict.route
+    told = {"service": route.service, "route": route.id} if route is not None else {}
+    if isinstance(decision, Deny):
+        told |= {"scheme": decision.scheme, "reason": decision.reason}
+    else:
+        identity = decision.identity
+        told |= {
+            "consumer": identity.consumer.username,
+            "credential": identity.credential.id if identity.credential else "",
+            "scheme": identity.scheme,
+            "reason": ALLOWED if identity.credential else ANONYMOUS,
+        }
+    return {name: value for name, value in told.items() if value}
+
+
+def _answer(code: int) -> CheckResponse:
+    if code == 0:
+        raise Unwritable("a refusal needs a code")
+    answer = CheckResponse()
+    answer.status.code = code
+    return answer
+
+
+def _allow(decision: Allow) -> CheckResponse:
+    answer = CheckResponse()
+    answer.status.code = 0
+    for name, value in decision.set:
+        _add(answer.ok_response.headers, name, value, _OVERWRITE)
+    answer.ok_response.headers_to_remove.extend(decision.remove)
+    return answer
+
+
+def _code(status: int) -> int:
+    return _UNAUTHENTICATED if status == 401 else _PERMISSION_DENIED  # noqa: PLR2004
+
+
+def _offers(deny: Deny) -> list[tuple[str, str]]:
+    return [("www-authenticate", challenge) for challenge in deny.challenges]
+
+
+def _refuse(
+    refusal: DeniedHttpResponse, status: int, message: str, headers: Iterable[tuple[str, str]]
+) -> None:
+    refusal.status.code = cast(Any, status)  # an open enum: any number may travel
+    refusal.body = msgspec.json.encode({"message": message}).decode()
+    _add(refusal.headers, "content-type", "application/json", _OVERWRITE)
+    for name, value in headers:
+        _add(refusal.headers, name, value, _APPEND)
+
+
+def _add(options: Any, name: str, value: str, action: int) -> None:
+    if not (_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value)):
+        raise Unwritable(name)
+    option = options.add()
+    option.header.key = name
+    option.header.value = value
+    option.append_action = action

@@ -1,0 +1,257 @@
+"""One worker process: its objects, its gRPC server, and the thread that keeps its policy current.
+
+`python -m authz.server.worker` reads its order as one JSON line from standard input, and stops
+when that closes, so that no worker outlives its supervisor.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import msgspec
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from msgspec import Struct
+
+from authz import document
+from authz.config import Settings
+from authz.contracts import StoreDown
+from authz.document import DocumentError
+from authz.routes import RouteTable
+from authz.schemes import SCHEMES
+from authz.secrets import KeyRing, KeyRingError, read_keyring
+from authz.server import logs
+from authz.server.decision_log import DecisionLog
+from authz.server.metrics import CONFIG, CONFIG_LOADED, READY, Recorder
+from authz.server.service import NAME, Engine, Service
+from authz.store.open import Store, open_store
+from authz.store.redis import EMPTY
+
+logger = logging.getLogger("authz")
+
+#: Exit status of a worker that no restart would mend, such as an address in use.
+HOPELESS = 2
+#: Seconds between attempts to become ready.
+RETRY = 0.5
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Order(Struct, frozen=True):
+    """What the supervisor tells a worker."""
+
+    settings: Settings
+    address: str
+
+
+class AddressInUse(Exception):  # noqa: N818
+    """Nothing can listen there."""
+
+
+class Worker:
+    """A server on one address. `start`, then `stop`; in between it mends itself."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        log: DecisionLog,
+        keyring: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._keyring_text = keyring
+        self._recorder = Recorder()
+        self.service = Service(self._recorder, log, clock)
+        self.store: Store | None = None
+        self._health = health.HealthServicer(
+            experimental_non_blocking=True, experimental_thread_pool=ThreadPoolExecutor(2)
+        )
+        self._server = _server(settings, self.service, self._health)
+        self._changed = threading.Event()
+        self._stopped = threading.Event()
+        self._complaint = ""
+        self._config: dict[str, Any] | None = None
+        self._keeper = threading.Thread(target=self._keep, name="config", daemon=True)
+
+    def start(self, address: str) -> int:
+        """Listen; returns the port (0 for a Unix socket). Raises `AddressInUse`."""
+        self._announce(NOT_SERVING)
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError:
+            raise AddressInUse(f"{address} cannot be listened on; is it in use?") from None
+        self._server.start()
+        self._keeper.start()
+        return int(port)
+
+    def drain(self) -> None:
+        """Tell Envoy's health checks to send nothing more."""
+        self._announce(NOT_SERVING)
+
+    def stop(self, grace: float) -> None:
+        """Finish what is in flight, within `grace` seconds."""
+        self._stopped.set()
+        self._changed.set()
+        self._server.stop(grace).wait()
+        self._keeper.join(timeout=5)
+        if self.store is not None:
+            self.store.listener.stop()
+
+    @property
+    def ready(self) -> bool:
+        return self.service.engine is not None
+
+    def _announce(self, status: int) -> None:
+        for name in ("", NAME):
+            self._health.set(name, status)
+
+    # -- the policy --------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        while not self._stopped.is_set():
+            self._changed.clear()
+            try:
+                self._refresh()
+            except (KeyRingError, StoreDown, DocumentError, msgspec.ValidationError) as error:
+                self._complain(error)
+                self._changed.wait(RETRY)
+            except Exception as error:
+                logger.exception("the policy could not be refreshed")
+                self._complain(error)
+                self._changed.wait(RETRY)
+            else:
+                self._changed.wait()
+
+    def _refresh(self) -> None:
+        """Bring the policy up to date, or raise and leave the old one in use."""
+        store = self.store or self._open()
+        config = _read_config(store)
+        if config == self._config:
+            return
+        routes = RouteTable(document.decode(config))
+        self.service.engine = Engine(routes, store.memory, store.waiting)
+        self._config = config
+        CONFIG.labels("accepted").inc()
+        CONFIG_LOADED.set(time.time())
+        READY.set(1)
+        self._complaint = ""
+        if not self._stopped.is_set():
+            self._announce(SERVING)
+        logger.info("policy loaded")
+
+    def _open(self) -> Store:
+        path = self._settings.keyring_file
+        ring: KeyRing = read_keyring(Path(path) if path else None, self._keyring_text)
+        forms = {kind: scheme.form for kind, scheme in SCHEMES.items()}
+        self.store = open_store(self._settings.store, ring, forms, self._recorder, self._on_change)
+        self.store.listener.start()
+        return self.store
+
+    def _on_change(self, names: list[str] | None) -> None:
+        store = self.store
+        if names is None or store is None or store.keys.config in names:
+            self._changed.set()
+
+    def _complain(self, error: Exception) -> None:
+        CONFIG.labels("rejected").inc()
+        text = _advice(error, self._settings)
+        if text != self._complaint:
+            self._complaint = text
+            state = "the last policy stays in use" if self.ready else "not ready"
+            logger.error("%s: %s", state, text)
+
+
+def _advice(error: Exception, settings: Settings) -> str:
+    target = settings.store.target.shown
+    if isinstance(error, StoreDown) and error.reason == EMPTY:
+        return f"{target} holds nothing in namespace {settings.namespace!r}: `authz apply FILE`"
+    if isinstance(error, StoreDown):
+        return f"{target}: {error.reason}"
+    return str(error)
+
+
+def _read_config(store: Store) -> dict[str, Any]:
+    raw_epoch, raw_config = store.redis.read([store.keys.epoch, store.keys.config])
+    if raw_epoch is None or raw_config is None:
+        raise StoreDown(EMPTY)
+    try:
+        config: dict[str, Any] = store.codec.decode(store.keys.config, raw_config, dict)
+    except StoreDown:
+        raise KeyRingError(
+            "the store's records do not open with this key ring: give the one that `authz apply` "
+            "was given, or apply again to an empty store"
+        ) from None
+    return config
+
+
+def _server(settings: Settings, service: Service, servicer: health.HealthServicer) -> grpc.Server:
+    options = [
+        # Two servers on one port would share connections, not requests, and hide a mistake.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_metadata_size", 64 * 1024),
+        # Envoy pings; the default counts that as abuse and closes the connection.
+        ("grpc.http2.min_ping_interval_without_data_ms", 500),
+        ("grpc.http2.max_ping_strikes", 0),
+    ]
+    pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="check")
+    server = grpc.server(pool, options=options)
+    server.add_generic_rpc_handlers((service.handler(),))
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    if settings.reflection:
+        names = (NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+    return server
+
+
+def main() -> int:
+    """Run one worker until told to stop."""
+    order = msgspec.json.decode(_first_line(), type=Order)
+    logs.set_up(order.settings.log_level)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=_until_orphaned, args=(stop,), daemon=True).start()
+    log = DecisionLog(sys.stdout.fileno())
+    worker = Worker(order.settings, log=log, keyring=os.environ.get("AUTHZ_KEYRING"))
+    try:
+        worker.start(order.address)
+    except AddressInUse as error:
+        logger.error("%s", error)
+        return HOPELESS
+    stop.wait()
+    worker.drain()
+    time.sleep(order.settings.drain_seconds)
+    worker.stop(order.settings.grace_seconds)
+    log.close()
+    READY.set(0)
+    return 0
+
+
+def _first_line() -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        line += os.read(0, 1 << 20) or b"\n"
+    return line
+
+
+def _until_orphaned(stop: threading.Event) -> None:
+    # Not through `sys.stdin`: its lock, held by this thread, would stop the interpreter's end.
+    while os.read(0, 1024):
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
