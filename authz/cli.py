@@ -133,6 +133,7 @@ def serve(
         reflection=reflection,
         log_level=log_level,
     )
+    made.store.target.check()
     logs.set_up(made.log_level)
     try:
         status = processes.serve(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -219,6 +220,8 @@ def main() -> int:
     """Run one worker until told to stop."""
     order = msgspec.json.decode(_first_line(), type=Order)
     logs.set_up(order.settings.log_level)
+    # A core file would hold keys.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

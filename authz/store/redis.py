@@ -39,6 +39,11 @@ EMPTY = "store_empty"
 #: Refusals of one command that say nothing about the next.
 _ANSWERED = ("store_full", "store_read_only", "store_error")
 
+#: What a store's URL may begin with.
+SCHEMES = (
+    *("redis", "rediss", "unix"),
+    *("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"),
+)
 #: How long the breaker stays open: it doubles with each failure in a row, from and up to this.
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
 #: A connection for change notices may take longer to make than a request may wait.
@@ -72,9 +77,30 @@ class Target(Struct, frozen=True):
         host = parts.netloc.rpartition("@")[2]
         return f"{parts.scheme}://{host}{parts.path}"
 
+    def check(self) -> None:
+        """Raises `StoreUrlError` for a URL that cannot name a store."""
+        try:
+            parts = urlsplit(self.url)
+            if parts.scheme not in SCHEMES:
+                raise ValueError(f"{parts.scheme}:// is not one of them")
+            if parts.scheme.endswith(("+sentinel", "+cluster")):
+                _hosts(parts.netloc)
+            elif parts.scheme != "unix" and not parts.hostname:
+                raise ValueError("no host")
+            else:
+                _ = parts.port
+            if parts.scheme.endswith("+sentinel") and not parts.path.strip("/"):
+                raise ValueError("no service name")
+        except ValueError as error:
+            raise StoreUrlError(
+                f"{self.shown}: {error}; expected redis://HOST:PORT/DB, rediss://…, unix:///PATH, "
+                "redis+sentinel://HOST:PORT,…/SERVICE or redis+cluster://HOST:PORT,…"
+            ) from None
+
 
 def connect(target: Target, timeout: float, *, protocol: int = 2) -> Any:
     """A client whose every call ends within its time limit and is never repeated by itself."""
+    target.check()
     scheme = urlsplit(target.url).scheme
     options: dict[str, Any] = {
         "socket_timeout": timeout,
@@ -82,18 +108,12 @@ def connect(target: Target, timeout: float, *, protocol: int = 2) -> Any:
         "protocol": protocol,
         "client_name": "authz",
     }
-    try:
-        if scheme.endswith("+cluster"):
-            return _cluster(target.url, options)
-        options["retry"] = Retry(NoBackoff(), 0)
-        if scheme.endswith("+sentinel"):
-            return _sentinel(target.url, options)
-        return redis.Redis.from_url(target.url, **options)
-    except (ValueError, KeyError) as error:
-        raise StoreUrlError(
-            f"{target.shown}: {error}; expected redis://HOST:PORT/DB, rediss://…, unix:///PATH, "
-            "redis+sentinel://HOST:PORT,…/SERVICE or redis+cluster://HOST:PORT,…"
-        ) from None
+    if scheme.endswith("+cluster"):
+        return _cluster(target.url, options)
+    options["retry"] = Retry(NoBackoff(), 0)
+    if scheme.endswith("+sentinel"):
+        return _sentinel(target.url, options)
+    return redis.Redis.from_url(target.url, **options)
 
 
 def _hosts(netloc: str) -> list[tuple[str, int]]:
@@ -122,8 +142,6 @@ def _cluster(url: str, options: dict[str, Any]) -> Any:
 
 def _sentinel(url: str, options: dict[str, Any]) -> Any:
     service, _, database = urlsplit(url).path.strip("/").partition("/")
-    if not service:
-        raise ValueError("no service name")
     limits = {k: options[k] for k in ("socket_timeout", "socket_connect_timeout")}
     sentinel = Sentinel(_hosts(urlsplit(url).netloc), sentinel_kwargs=limits)
     return sentinel.master_for(service, db=int(database or 0), **options, **_login(url))

@@ -1,0 +1,235 @@
+"""The cache: bounded, one read for many who ask, and never older than it says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from authz.admin.catalog import Silent
+from authz.contracts import NotCached, StoreDown
+from authz.store.cache import Cache
+from authz.store.link import Link
+from authz.store.redis import RedisStore, Target
+from tests.support.valkey import free_port
+
+Load = Callable[[str, str], Any]
+
+
+def away() -> RedisStore:
+    """A store that is not there."""
+    return RedisStore(Target(f"redis://127.0.0.1:{free_port()}"), 0.02, Silent())
+
+
+def make(load: Load, link: Link | None = None, **changes: Any) -> Cache:
+    options = {"size": 10, "misses": 3, "stale_seconds": 30.0, "store": away(), **changes}
+    if link is None:
+        link = Link(1000)
+        link.begin()
+    return Cache(load, options.pop("store"), link, Silent(), **options)
+
+
+class Source:
+    """Records that can be changed, counted and taken away."""
+
+    def __init__(self, **records: str) -> None:
+        self.records = records
+        self.reads: list[str] = []
+        self.down = False
+
+    def load(self, kind: str, key: str) -> str | None:
+        self.reads.append(key)
+        if self.down:
+            raise StoreDown("store_unreachable")
+        return self.records.get(key)
+
+
+def test_a_record_is_read_once() -> None:
+    """What memory holds is not asked of the store again, a miss included."""
+    source = Source(a="1")
+    cache = make(source.load)
+
+    assert [cache.fetch("k", "a"), cache.fetch("k", "a")] == ["1", "1"]
+    assert [cache.fetch("k", "x"), cache.fetch("k", "x")] == [None, None]
+    assert source.reads == ["a", "x"]
+
+
+def test_memory_alone_does_not_guess() -> None:
+    """`recall` answers from memory or says that it cannot."""
+    cache = make(Source(a="1").load)
+
+    with pytest.raises(NotCached):
+        cache.recall("k", "a")
+    cache.fetch("k", "a")
+    assert cache.recall("k", "a") == "1"
+
+
+def test_a_change_is_read_again() -> None:
+    """A change notice ends what memory holds: of a record, and of its absence."""
+    source = Source(a="1")
+    cache = make(source.load)
+    cache.fetch("k", "a")
+    cache.fetch("k", "b")
+
+    source.records = {"b": "2"}
+    cache.forget(["a", "b"])
+
+    assert (cache.fetch("k", "a"), cache.fetch("k", "b")) == (None, "2")
+
+
+def test_a_change_during_the_read_is_not_missed() -> None:
+    """The notice may overtake the answer that it makes old: that answer is not kept."""
+    source = Source(a="1")
+
+    def load(kind: str, key: str) -> str | None:
+        found = source.load(kind, key)
+        cache.forget([key])
+        return found
+
+    cache = make(load)
+
+    cache.fetch("k", "a")
+
+    with pytest.raises(NotCached):
+        cache.recall("k", "a")
+
+
+def test_a_flood_of_unknown_keys_evicts_no_known_one() -> None:
+    """Misses have a small place of their own, and the whole stays bounded."""
+    cache = make(Source(a="1").load)
+    cache.fetch("k", "a")
+    for number in range(1000):
+        cache.fetch("k", f"x{number}")
+
+    assert cache.recall("k", "a") == "1"
+    assert len(cache) == 1 + 3
+
+
+def test_the_oldest_record_goes_first() -> None:
+    """A full cache drops what was used least lately."""
+    source = Source(**{str(n): "v" for n in range(11)})
+    cache = make(source.load)
+    for number in range(10):
+        cache.fetch("k", str(number))
+    cache.recall("k", "0")
+    cache.fetch("k", "10")
+
+    assert cache.recall("k", "0") == "v"
+    with pytest.raises(NotCached):
+        cache.recall("k", "1")
+
+
+def test_many_who_miss_cause_one_read() -> None:
+    """A thundering herd is one read; the others get its answer."""
+    gate, reads = threading.Event(), []
+
+    def load(kind: str, key: str) -> str:
+        reads.append(key)
+        assert gate.wait(10)
+        return "1"
+
+    cache = make(load)
+    answers: list[Any] = []
+
+    def ask() -> None:
+        try:
+            answers.append(cache.fetch("k", "a"))
+        except StoreDown as down:  # waited longer than a request may
+            answers.append(down.reason)
+
+    threads = [threading.Thread(target=ask) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    gate.set()
+    for thread in threads:
+        thread.join(10)
+
+    assert len(reads) == 1
+    assert len(answers) == 50
+    assert set(answers) <= {"1", "store_timeout"}
+
+
+def test_a_failed_read_fails_for_all_who_waited_and_is_tried_again() -> None:
+    """Nobody hangs on a read that failed, and the next one asks anew."""
+    source = Source(a="1")
+    cache = make(source.load)
+    source.down = True
+    with pytest.raises(StoreDown):
+        cache.fetch("k", "a")
+
+    source.down = False
+    assert cache.fetch("k", "a") == "1"
+
+
+def test_after_a_lost_link_everything_is_read_again() -> None:
+    """Changes between two links were heard by nobody."""
+    source, link = Source(a="1"), Link(1000)
+    link.begin()
+    cache = make(source.load, link)
+    cache.fetch("k", "a")
+
+    link.lose()
+    with pytest.raises(NotCached):
+        cache.recall("k", "a")
+    link.begin()
+    with pytest.raises(NotCached):
+        cache.recall("k", "a")
+    source.records = {}
+    assert cache.fetch("k", "a") is None
+
+
+def test_what_is_read_without_a_link_is_not_trusted_under_the_next() -> None:
+    """A record read in the gap between two links may have changed in that gap."""
+    source, link = Source(a="1"), Link(1000)
+    link.begin()
+    link.lose()
+    cache = make(source.load, link)
+    cache.fetch("k", "a")
+
+    link.begin()
+
+    with pytest.raises(NotCached):
+        cache.recall("k", "a")
+
+
+def test_silence_beyond_the_bound_is_loss() -> None:
+    """Without a sign of life nothing is taken as current, whether or not an error was seen."""
+    link = Link(bound=0.0)
+    link.begin()
+    cache = make(Source(a="1").load, link)
+    cache.fetch("k", "a")
+
+    with pytest.raises(NotCached):
+        cache.recall("k", "a")
+
+
+@pytest.mark.parametrize(("stale_seconds", "served"), [(30.0, True), (0.0, False)])
+def test_with_the_store_away_a_young_record_serves(stale_seconds: float, served: bool) -> None:
+    """Up to the published age, and not at all in strict mode."""
+    source, link = Source(a="1"), Link(1000)
+    link.begin()
+    cache = make(source.load, link, stale_seconds=stale_seconds)
+    cache.fetch("k", "a")
+    link.lose()
+    source.down = True
+
+    if served:
+        assert cache.fetch("k", "a") == "1"
+    else:
+        with pytest.raises(StoreDown):
+            cache.fetch("k", "a")
+
+
+def test_with_the_store_away_a_miss_is_not_served() -> None:
+    """ "Unknown" is only ever the store's own, current word."""
+    source, link = Source(), Link(1000)
+    link.begin()
+    cache = make(source.load, link)
+    assert cache.fetch("k", "x") is None
+    link.lose()
+    source.down = True
+
+    with pytest.raises(StoreDown):
+        cache.fetch("k", "x")

@@ -1,0 +1,100 @@
+"""A store in memory that keeps the promises of `authz.contracts.Lookup`, and cheap secrets."""
+
+from __future__ import annotations
+
+import base64
+
+from argon2 import PasswordHasher
+from argon2.low_level import Type
+
+from authz.document import ConsumerEntry, Document, credential_id, draft_of
+from authz.secrets import KeyRing, KeyRingVault, verify_password
+from authz.values import Consumer, Credential
+
+RING = KeyRing.parse("k1:" + base64.b64encode(bytes(range(32))).decode())
+#: The least that argon2 computes: tests make thousands.
+HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, hash_len=16, type=Type.ID)
+NOBODY = HASHER.hash("nobody's")
+
+
+class CheapVault(KeyRingVault):
+    """A vault whose password hashes take microseconds."""
+
+    def __init__(self, ring: KeyRing = RING) -> None:
+        super().__init__(ring)
+
+    def hash_password(self, password: str) -> str:
+        return HASHER.hash(password.encode("utf-8", "surrogateescape"))
+
+
+class Memory:
+    """Every tenant's consumers and credentials: a `Lookups`."""
+
+    def __init__(self, ring: KeyRing = RING) -> None:
+        self.ring = ring
+        self.vault = CheapVault(ring)
+        self.consumers: dict[tuple[str, str], Consumer] = {}
+        self.credentials: dict[tuple[str, str, str], Credential] = {}
+        self.nonces: set[str] = set()
+
+    def within(self, tenant: str) -> MemoryLookup:
+        return MemoryLookup(self, tenant)
+
+    def load(self, document: Document) -> Memory:
+        """Take a document's consumers, as applying it would."""
+        for entry in document.consumers:
+            self._take(entry)
+        return self
+
+    def _take(self, entry: ConsumerEntry) -> None:
+        consumer = Consumer(
+            entry.username,
+            entry.tenant,
+            tuple(entry.groups),
+            entry.labels,
+            entry.headers,
+            entry.disabled,
+            entry.not_before.timestamp() if entry.not_before else 0.0,
+            entry.expires_at.timestamp() if entry.expires_at else 0.0,
+        )
+        self.consumers[entry.tenant, entry.username] = consumer
+        for each in entry.credentials:
+            kind, draft = draft_of(each)
+            index, form = draft.seal(self.vault, entry.tenant, None)
+            self.credentials[entry.tenant, kind, index] = Credential(
+                entry.username,
+                credential_id(each),
+                kind,
+                form,
+                entry.tenant,
+                bool(each.id),
+                each.disabled,
+                each.not_before.timestamp() if each.not_before else 0.0,
+                each.expires_at.timestamp() if each.expires_at else 0.0,
+            )
+
+
+class MemoryLookup:
+    """One tenant's: a `Lookup`."""
+
+    def __init__(self, memory: Memory, tenant: str) -> None:
+        self._memory = memory
+        self._tenant = tenant
+
+    def find(self, kind: str, identifier: str) -> Credential | None:
+        return self._memory.credentials.get((self._tenant, kind, identifier))
+
+    def find_secret(self, kind: str, secret: str) -> Credential | None:
+        digests = self._memory.ring.digests(kind, self._tenant, secret)
+        return next(filter(None, (self.find(kind, digest) for digest in digests)), None)
+
+    def consumer(self, username: str) -> Consumer | None:
+        return self._memory.consumers.get((self._tenant, username))
+
+    def password_matches(self, password: str, hashed: str) -> bool:
+        return verify_password(password, hashed or NOBODY) and bool(hashed)
+
+    def claim(self, nonce: str, seconds: int) -> bool:
+        fresh = nonce not in self._memory.nonces
+        self._memory.nonces.add(nonce)
+        return fresh
