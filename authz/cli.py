@@ -13,8 +13,8 @@ from authz import __version__
 from authz.admin import commands
 from authz.admin.catalog import Unknown
 from authz.admin.credentials import Refused
-from authz.admin.options import Config, KeyringFile, Namespace, RedisUrl, settings
-from authz.config import SettingsError
+from authz.admin.options import with_settings
+from authz.config import Settings, SettingsError
 from authz.contracts import StoreDown
 from authz.document import DocumentError
 from authz.secrets import KeyRingError
@@ -68,80 +68,21 @@ def _root(
 
 
 @app.command()
-def serve(
-    listen: Annotated[
-        str | None,
-        typer.Option(
-            help="HOST:PORT (worker n listens on PORT+n) or unix:/DIR/{worker}.sock",
-            show_default="127.0.0.1:9000",
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes.", show_default="one a core")
-    ] = None,
-    metrics_listen: Annotated[
-        str | None,
-        typer.Option(
-            help="HOST:PORT of /metrics, all workers together; '' for none.",
-            show_default="127.0.0.1:9464",
-        ),
-    ] = None,
-    stale_seconds: Annotated[
-        float | None,
-        typer.Option(
-            help="How long a verified credential is good while the store is away; 0: not at all.",
-            show_default="30",
-        ),
-    ] = None,
-    store_timeout_ms: Annotated[
-        float | None, typer.Option(help="Time limit of one store call.", show_default="20")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads a worker.", show_default="16")
-    ] = None,
-    reflection: Annotated[
-        bool | None, typer.Option("--reflection", help="Serve gRPC reflection.")
-    ] = None,
-    log_level: Annotated[
-        str | None,
-        typer.Option(help="debug, info, warning or error.", show_default="info"),
-    ] = None,
-    redis_url: RedisUrl = None,
-    namespace: Namespace = None,
-    keyring_file: KeyringFile = None,
-    config: Config = None,
-) -> None:
+@with_settings
+def serve(made: Settings) -> None:
     """Answer Envoy's Checks.
 
     Each decision is one JSON line on standard output; messages go to standard error. SIGTERM
     drains: health turns NOT_SERVING, what is in flight is finished.
     """
-    from authz.server import logs
-    from authz.server import workers as processes
+    from authz.server import logs, workers
 
-    made = settings(
-        config,
-        redis_url,
-        namespace,
-        keyring_file,
-        listen=listen,
-        workers=workers,
-        metrics_listen=metrics_listen,
-        stale_seconds=stale_seconds,
-        store_timeout_ms=store_timeout_ms,
-        threads=threads,
-        reflection=reflection,
-        log_level=log_level,
-    )
     made.store.target.check()
     logs.set_up(made.log_level)
+    patience = made.drain_seconds + made.grace_seconds + 2
     try:
-        status = processes.serve(
-            msgspec.to_builtins(made),
-            made.listen,
-            made.workers,
-            made.metrics_listen,
-            made.drain_seconds + made.grace_seconds + 2,
+        status = workers.serve(
+            msgspec.to_builtins(made), made.listen, made.workers, made.metrics_listen, patience
         )
     except OSError as error:
         raise Refused(f"--metrics-listen {made.metrics_listen}: {error.strerror}") from None

@@ -32,7 +32,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="First part of every key name.")
     ] = "authz"
     keyring_file: Annotated[
-        str | None, Meta(description="The key ring; or its content in AUTHZ_KEYRING.")
+        str | None, Meta(description="The key ring (or its content in AUTHZ_KEYRING).")
     ] = None
     listen: Annotated[
         str,
@@ -41,40 +41,55 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "unix:/DIR/{worker}.sock."
         ),
     ] = "127.0.0.1:9000"
-    workers: Annotated[int, Meta(ge=1, le=256, description="How many; default one a core.")] = (
+    workers: Annotated[int, Meta(ge=1, le=256, description="Processes that serve.")] = (
         os.cpu_count() or 1
     )
     metrics_listen: Annotated[
-        str, Meta(description="Where /metrics of all workers is served; empty for nowhere.")
+        str, Meta(description="HOST:PORT of /metrics, for all workers together; '' for none.")
     ] = "127.0.0.1:9464"
     stale_seconds: Annotated[
         float,
         Meta(
-            ge=0, le=3600, description="How long a verified credential outlives the store; 0: not."
+            ge=0,
+            le=3600,
+            description="Seconds that a verified credential is good while the store is away.",
         ),
     ] = 30.0
     store_timeout_ms: Annotated[
-        float, Meta(gt=0, le=1000, description="Time limit of one store call.")
+        float,
+        Meta(
+            gt=0,
+            le=1000,
+            description="Time limit of one store call; a request makes two at the most.",
+        ),
     ] = 20.0
-    cache_records: Annotated[int, Meta(ge=100, description="Records that a worker remembers.")] = (
-        100_000
-    )
-    cache_misses: Annotated[int, Meta(ge=100, description="Unknown keys that it remembers.")] = (
-        20_000
-    )
-    threads: Annotated[int, Meta(ge=2, le=256, description="Threads that serve, a worker.")] = 16
+    cache_records: Annotated[
+        int, Meta(ge=100, description="Credentials and consumers that a worker remembers.")
+    ] = 100_000
+    cache_misses: Annotated[
+        int, Meta(ge=100, description="Unknown keys that a worker remembers.")
+    ] = 20_000
+    threads: Annotated[int, Meta(ge=2, le=256, description="Threads a worker.")] = 16
     max_message_bytes: Annotated[
         int, Meta(ge=65536, description="The largest Check taken; above Envoy's max_request_bytes.")
     ] = 4 * 1024 * 1024
     drain_seconds: Annotated[
-        float, Meta(ge=0, description="NOT_SERVING this long before stopping: > Envoy's interval.")
+        float,
+        Meta(
+            ge=0,
+            description="NOT_SERVING for so long before stopping; above Envoy's check interval.",
+        ),
     ] = 1.5
     grace_seconds: Annotated[
-        float, Meta(ge=0, description="Time that calls in flight get to finish.")
+        float, Meta(ge=0, description="Seconds that calls in flight get to finish.")
     ] = 5.0
     reflection: Annotated[bool, Meta(description="Serve gRPC reflection.")] = False
     log_level: Annotated[
-        str, Meta(pattern="^(debug|info|warning|error)$", description="Of operational messages.")
+        str,
+        Meta(
+            pattern="^(debug|info|warning|error)$",
+            description="debug, info, warning or error; of messages, not of decisions.",
+        ),
     ] = "info"
 
     @property

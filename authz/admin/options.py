@@ -1,4 +1,4 @@
-"""The options that every command on the store shares."""
+"""The options of commands, made from the settings they set."""
 
 from __future__ import annotations
 
@@ -7,67 +7,25 @@ from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
+from msgspec import Meta
 
 from authz.admin.catalog import Catalog
 from authz.config import Settings, read
 from authz.secrets import read_keyring
 
-STORE = "Store"
-
-RedisUrl = Annotated[
-    str | None,
-    typer.Option(
-        help="Redis or Valkey: redis://HOST:PORT/DB, rediss://…, unix:///PATH, "
-        "redis+sentinel://…/SERVICE, redis+cluster://…",
-        rich_help_panel=STORE,
-        show_default="redis://127.0.0.1:6379/0",
-    ),
-]
-Namespace = Annotated[
-    str | None,
-    typer.Option(
-        help="First part of every key's name.", rich_help_panel=STORE, show_default="authz"
-    ),
-]
-KeyringFile = Annotated[
-    Path | None,
-    typer.Option(help="The key ring (or its content in AUTHZ_KEYRING).", rich_help_panel=STORE),
-]
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", help="A YAML file of settings.", rich_help_panel=STORE),
-]
+#: What every command on the store needs; the other settings are `authz serve`'s.
+STORE = ("redis_url", "namespace", "keyring_file")
+Config = Annotated[Path | None, typer.Option("--config", help="A YAML file of settings.")]
 Tenant = Annotated[str, typer.Option(help="The consumer's tenant, if it has one.")]
 
 
-#: The options by their parameters' names, as `with_catalog` adds them.
-SHARED = {
-    "redis_url": RedisUrl,
-    "namespace": Namespace,
-    "keyring_file": KeyringFile,
-    "config": Config,
-}
-
-
-def settings(
-    config: Path | None,
-    redis_url: str | None = None,
-    namespace: str | None = None,
-    keyring_file: Path | None = None,
-    **flags: Any,
-) -> Settings:
+def settings(config: Path | None, **flags: Any) -> Settings:
     """Flags over environment over file. `AUTHZ_CONFIG` names a file when no flag does."""
     named = os.environ.get("AUTHZ_CONFIG")
-    given = {
-        "redis_url": redis_url,
-        "namespace": namespace,
-        "keyring_file": str(keyring_file) if keyring_file else None,
-        **flags,
-    }
-    return read(given, os.environ, config or (Path(named) if named else None))
+    return read(flags, os.environ, config or (Path(named) if named else None))
 
 
 def catalog(made: Settings) -> Catalog:
@@ -77,20 +35,52 @@ def catalog(made: Settings) -> Catalog:
     return Catalog(made.store.target, made.namespace, ring)
 
 
-def with_catalog(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose first parameter is a Catalog, as one that has the store's options instead."""
+def _options(names: tuple[str, ...]) -> list[Parameter]:
+    """An option for each of these settings and for the file; None means that it was not given."""
+    hints = get_type_hints(Settings, include_extras=True)
+    fields = dict(zip(Settings.__struct_fields__, Settings.__struct_defaults__, strict=True))
+    made = [_option(name, hints[name], fields[name]) for name in names]
+    return [*made, _parameter("config", Config)]
+
+
+def _option(name: str, hint: Any, default: Any) -> Parameter:
+    type_, meta = get_args(hint)
+    assert isinstance(meta, Meta)
+    shown = "one a core" if name == "workers" else "" if default is None else str(default)
+    panel = "Store" if name in STORE else None
+    option = typer.Option(help=meta.description, show_default=shown or False, rich_help_panel=panel)
+    return _parameter(name, Annotated[type_ | None, option])
+
+
+def _parameter(name: str, annotation: Any) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _dressed(command: Callable[..., None], run: Callable[..., None], names: tuple[str, ...]) -> Any:
+    """`run` with the parameters of `command` but its first, and an option for each setting."""
+    shape = signature(command, eval_str=True)
+    own = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in list(shape.parameters.values())[1:]]
+    run.__signature__ = shape.replace(parameters=[*own, *_options(names)])  # type: ignore[attr-defined]
+    return run
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose first parameter is Settings, as one that has an option for each of them."""
 
     @wraps(command)
-    def run(*args: Any, **options: Any) -> None:
-        given = {name: options.pop(name) for name in SHARED}
-        command(catalog(settings(**given)), *args, **options)
+    def run(**options: Any) -> None:
+        given = {name: options.pop(name) for name in (*Settings.__struct_fields__, "config")}
+        command(settings(**given), **options)
 
-    shape = signature(command, eval_str=True)
-    own = list(shape.parameters.values())[1:]
-    shared = [
-        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=option)
-        for name, option in SHARED.items()
-    ]
-    own = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in own]
-    run.__signature__ = shape.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
-    return run
+    return _dressed(command, run, Settings.__struct_fields__)  # type: ignore[no-any-return]
+
+
+def with_catalog(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose first parameter is a Catalog, as one that has the store's options."""
+
+    @wraps(command)
+    def run(**options: Any) -> None:
+        given = {name: options.pop(name) for name in (*STORE, "config")}
+        command(catalog(settings(**given)), **options)
+
+    return _dressed(command, run, STORE)  # type: ignore[no-any-return]

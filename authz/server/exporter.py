@@ -15,6 +15,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from authz.server.metrics import SEEN
+
 AGE = "authz_invalidation_age_seconds"
 
 
@@ -26,11 +28,11 @@ class _Ages:
 
     def collect(self) -> Iterator[Metric]:
         for metric in self._workers.collect():
-            yield metric
-            if metric.name == "authz_invalidation_seen_timestamp_seconds" and metric.samples:
-                seen = min(sample.value for sample in metric.samples)
+            if metric.name != SEEN:
+                yield metric
+            elif seen := [sample.value for sample in metric.samples if sample.value]:
                 yield GaugeMetricFamily(
-                    AGE, "Since the worst-off worker heard from the store.", time.time() - seen
+                    AGE, "Since the worst-off worker heard from the store.", time.time() - min(seen)
                 )
 
 

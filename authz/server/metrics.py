@@ -22,16 +22,14 @@ CACHE = Counter("authz_cache_lookups", "Records asked of the memory.", ["kind", 
 STORE_SECONDS = Histogram("authz_store_seconds", "Store calls.", buckets=STORE_BUCKETS)
 STORE_ERRORS = Counter("authz_store_errors", "Store calls that failed.", ["reason"])
 LINK = Counter("authz_invalidation_link_events", "Changes heard, links made and lost.", ["event"])
-LINK_SEEN = Gauge(
-    "authz_invalidation_seen_timestamp_seconds",
-    "When the worker that is worst off last heard from the store.",
-    multiprocess_mode="livemin",
-)
+#: Per process; the exporter makes ages of it. Zero in a process that listens to no store.
+SEEN = "authz_invalidation_seen_timestamp_seconds"
+LINK_SEEN = Gauge(SEEN, "When a worker last heard from the store.", multiprocess_mode="liveall")
 CONFIG = Counter("authz_config_loads", "Gateway documents read from the store.", ["result"])
 CONFIG_LOADED = Gauge(
     "authz_config_loaded_timestamp_seconds",
-    "When the document in use was read.",
-    multiprocess_mode="livemin",
+    "When a document was last taken into use.",
+    multiprocess_mode="livemostrecent",
 )
 READY = Gauge("authz_ready_workers", "Workers that can decide.", multiprocess_mode="livesum")
 RESTARTS = Counter("authz_worker_restarts", "Workers that died and were replaced.")
@@ -65,7 +63,7 @@ class Recorder:
             self._child(STORE_ERRORS, error).inc()
 
     def link(self, event: str) -> None:
-        if event == "alive":
+        if event in ("up", "alive"):
             LINK_SEEN.set(time.time())
-        else:
+        if event != "alive":
             self._child(LINK, event).inc()

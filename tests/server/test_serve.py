@@ -80,6 +80,7 @@ def test_a_killed_worker_is_replaced_and_others_serve(store: Valkey) -> None:
         assert [command.ask(ALICE, worker) for worker in (0, 1)] == [ALLOWED, ALLOWED]
         assert command.metrics()["authz_worker_restarts_total"] == 1
         assert command.metrics()["authz_ready_workers"] == 2
+        assert 0 <= command.metrics()["authz_invalidation_age_seconds"] < 5
 
 
 def deaths(command: Serving, count: int) -> bool:

@@ -1,0 +1,102 @@
+"""The manual says what the code does: commands, settings, reasons, and nothing of its makers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from authz import denials
+from authz.cli import app
+from authz.config import Settings
+from authz.schemes import SCHEMES
+from authz.server import service, wire
+from authz.store import passwords, records
+from authz.store import redis as store
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def commands() -> list[str]:
+    """The README's shell blocks that begin by making a virtual environment."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    return [block.strip() for block in blocks if block.startswith("python3 -m venv")]
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    """Exactly it, so that it cannot rot."""
+    up, test = commands()
+
+    assert up.endswith("authz up")
+    assert test in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_readme_is_short() -> None:
+    """Longer matter goes into docs/."""
+    assert len(README.splitlines()) < 200
+
+
+def test_every_link_of_the_manual_leads_somewhere() -> None:
+    """Relative links name files that are there."""
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "envoy" / "README.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def all_reasons() -> set[str]:
+    """Every reason that the code can give."""
+    found = {deny.reason for deny in denials.GENERAL} | set(denials.LIVENESS)
+    found |= {reason for scheme in SCHEMES.values() for reason in scheme.reasons}
+    found |= {reason for _, reason in store.REASONS} | {store.EMPTY, store.BREAKER_OPEN}
+    found |= {records.CORRUPT, passwords.BUSY, wire.ALLOWED, wire.ANONYMOUS}
+    return found | {service.NOT_READY, service.NOT_A_CHECK, service.CRASHED}
+
+
+def test_every_reason_is_explained() -> None:
+    """docs/reasons.md has each reason of the code, and no other."""
+    text = (ROOT / "docs" / "reasons.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    listed = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row.split("|")[1])}
+
+    assert listed == all_reasons()
+
+
+def test_every_setting_is_explained() -> None:
+    """docs/settings.md has each setting, its flag, its variable and its default."""
+    text = (ROOT / "docs" / "settings.md").read_text()
+    listed = set(re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE))
+
+    assert listed == set(Settings.__struct_fields__)
+
+
+def test_every_setting_is_a_flag() -> None:
+    """Flags, environment or a file: all of them take every setting."""
+    help_text = CliRunner().invoke(app, ["serve", "--help"], terminal_width=200).output
+
+    for name in Settings.__struct_fields__:
+        assert f"--{name.replace('_', '-')}" in help_text
+
+
+FOREIGN = re.compile(
+    r"/work/|\.\./shared|/tmp/venv|files\.pythonhosted|registry\.npmjs|\bsubagent|\bhelper-\d",
+    re.IGNORECASE,
+)
+
+
+def test_the_project_speaks_of_itself_alone() -> None:
+    """No file names the place where it was written, or where packages come from."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False, text=True
+    )
+    if listing.returncode != 0:
+        pytest.skip("not a git checkout")
+    for name in filter(None, listing.stdout.split("\0")):
+        path = ROOT / name
+        if path == Path(__file__) or not path.is_file():
+            continue
+        found = FOREIGN.search(path.read_bytes().decode(errors="replace"))
+        assert found is None, f"{name}: {found}"
