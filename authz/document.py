@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 import yaml
@@ -31,6 +31,10 @@ Host = Annotated[
         pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$|^\[[0-9A-Fa-f:.]+\]$",
         description="A host name without port, or `*.example.com`.",
     ),
+]
+Tenant = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$", description="Whose: nothing is shared across tenants."),
 ]
 MatchPath = Annotated[
     str,
@@ -108,7 +112,7 @@ class ServiceEntry(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """An API. Without routes it covers every path of its hosts; with routes exactly those."""
 
     id: Id
-    tenant: Id | Literal[""] = ""
+    tenant: Tenant = ""
     hosts: list[Host] = []
     auth: Auth | None = None  # type: ignore[valid-type]
     routes: list[RouteEntry] = []
@@ -133,7 +137,7 @@ class ConsumerEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """Who may call, with any number of credentials of any kinds."""
 
     username: Name
-    tenant: Id | Literal[""] = ""
+    tenant: Tenant = ""
     groups: list[Id] = []
     labels: dict[str, str] = {}
     headers: dict[OwnHeader, HeaderText] = {}

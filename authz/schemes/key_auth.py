@@ -9,9 +9,9 @@ from __future__ import annotations
 import secrets
 import zlib
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from authz.contracts import Lookup, Vault
 from authz.schemes import places
@@ -39,15 +39,17 @@ class Key(Struct, frozen=True, omit_defaults=True):
 
 
 class KeyDraft(Struct, frozen=True, forbid_unknown_fields=True):
-    """A key as an operator writes it down; `{digest: …}` is one that was exported."""
+    """A key as an operator writes it down; `{digest: …}` is one that was exported, and `hint`
+    how it is recognised in a list."""
 
     key: Secret
+    hint: Annotated[str, Meta(max_length=64)] = ""
 
     def seal(self, vault: Vault, tenant: str, before: Key | None) -> tuple[str, Key]:
         if self.key.source == "digest":
             if not vault.is_digest(self.key.value):
                 raise ValueError("key: this digest is not of a key that the key ring holds")
-            return self.key.value, before or Key()
+            return self.key.value, Key(self.hint) if self.hint else before or Key()
         key = self.key.value
         if self.key.safe or not key:
             raise ValueError("key: expected a key that is not empty, or its {digest: …}")
@@ -55,11 +57,12 @@ class KeyDraft(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"key: longer than {places.MAX_CREDENTIAL} characters")
         if not key.isprintable():
             raise ValueError("key: holds a control character, which no request can carry")
-        return vault.digest(KeyAuth.kind, tenant, key), Key(_hint(key))
+        return vault.digest(KeyAuth.kind, tenant, key), Key(self.hint or _hint(key))
 
     @classmethod
     def reopen(cls, index: str, form: Key) -> dict[str, Any]:
-        return {"key": {"digest": index}}
+        named = {"hint": form.hint} if form.hint else {}
+        return {"key": {"digest": index}, **named}
 
     @classmethod
     def issue(cls, identifier: str) -> tuple[KeyDraft, dict[str, str]]:

@@ -1,0 +1,318 @@
+"""Plan and apply: strict, repeatable, all or nothing; export gives back what was applied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from authz import document
+from authz.admin import credentials
+from authz.admin import plan as planning
+from authz.admin.catalog import Catalog, Changes
+from authz.admin.export import export
+from authz.document import DocumentError
+from authz.secrets import KeyRingError
+from authz.store.redis import StoreConflict
+from tests.support.valkey import Valkey
+from tests.support.workers import OTHER_RING, catalog
+
+FULL = """
+profile: apisix-3.18
+services:
+  - id: api
+    tenant: t1
+    hosts: [api.test, "*.api.test"]
+    auth: {any: [{key-auth: {header: null, query: k, cookie: c}}, {basic-auth: {realm: r}}]}
+    routes:
+      - {id: one, match: {path: /one, methods: [GET, POST]}}
+      - {id: two, match: {path: /two/*}, auth: {all: [{key-auth: {}}, {basic-auth: {}}],
+         same_consumer: false}}
+consumers:
+  - username: john
+    tenant: t1
+    groups: [gold, silver]
+    labels: {custom_id: "4711", empty: ""}
+    headers: {X-Consumer-Plan: free}
+    not_before: 2026-01-01T00:00:00Z
+    expires_at: 2027-01-01T00:00:00.5Z
+    credentials:
+      - {key-auth: {key: johns-embedded-key}}
+      - {id: other, key-auth: {key: johns-other-key-that-is-long-enough-to-show}, disabled: true,
+         not_before: 2026-01-01T00:00:00Z, expires_at: 2026-06-01T02:00:00+02:00}
+      - {id: web, basic-auth: {username: johnny, password: a pass:word}}
+  - username: idle
+    disabled: true
+"""
+
+SMALL = """
+services: [{id: api, auth: {key-auth: {}}}]
+consumers:
+  - {username: alice, credentials: [{id: k, key-auth: {key: alice-key}}]}
+  - {username: bob, credentials: [{id: k, key-auth: {key: bob-key}}]}
+"""
+
+
+def put(store: Catalog, text: str) -> list[str]:
+    """Apply, and say what changed."""
+    made = planning.plan(document.parse(text), store, at=1000.0)
+    planning.apply(store, made)
+    return shown(made)
+
+
+def shown(made: planning.Plan) -> list[str]:
+    return [
+        f"{line.sign} {line.what}" + (f" ({line.detail})" if line.detail else "")
+        for line in made.lines
+    ]
+
+
+def preview(store: Catalog, text: str) -> list[str]:
+    return shown(planning.plan(document.parse(text), store, at=1000.0))
+
+
+def test_a_first_apply_adds_everything_and_a_second_nothing(store: Valkey) -> None:
+    """Repeatable: passwords are recognised, not hashed anew."""
+    target = catalog(store.url)
+
+    assert put(target, FULL) == [
+        "+ service api",
+        "+ consumer idle",
+        "+ consumer t1/john",
+        "+ credential t1/john/key-auth",
+        "+ credential t1/john/other",
+        "+ credential t1/john/web",
+    ]
+    before = dump(store)
+    assert put(target, FULL) == []
+    assert dump(store) == before
+
+
+def contents(store: Valkey) -> tuple[dict[bytes, bytes], set[bytes]]:
+    """Every record but the epoch, and the names of all consumers."""
+    client = store.client()
+    names = [k for k in client.keys("*") if client.type(k) == b"string" and b"epoch" not in k]
+    return {name: client.get(name) for name in names}, client.smembers("{authz}:consumers")
+
+
+def dump(store: Valkey) -> dict[bytes, bytes]:
+    client = store.client()
+    return {key: client.dump(key) for key in client.keys("*")}
+
+
+def test_plan_changes_nothing(store: Valkey) -> None:
+    """Looking is free."""
+    assert len(preview(catalog(store.url), FULL)) == 6
+    assert store.client().dbsize() == 0
+
+
+def test_export_gives_back_what_was_applied(store: Valkey, tmp_path: Path) -> None:
+    """Applied to the same store it changes nothing; to an empty one it makes the same records."""
+    target = catalog(store.url)
+    put(target, FULL)
+    text = export(target.read())
+
+    assert preview(target, text) == []
+    for secret in ("johns-embedded-key", "johns-other-key-that-is", "a pass:word"):
+        assert secret not in text
+    records, members = contents(store)
+    store.client().flushall()
+    put(target, text)
+    assert contents(store) == (records, members)
+    assert export(target.read()) == text
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (("alice-key", "alice-new-key"), ["~ credential alice/k (secret)"]),
+        (("username: alice,", "username: alice, disabled: true,"), ["~ consumer alice (disabled)"]),
+        (
+            ("id: k, key-auth: {key: bob", "id: k2, key-auth: {key: bob"),
+            ["- credential bob/k", "+ credential bob/k2"],
+        ),
+        (("{key-auth: {}}", "{key-auth: {query: null}}"), ["~ service api (auth)"]),
+        (("id: api", "id: api2"), ["- service api", "+ service api2"]),
+        (
+            (
+                "{username: bob, credentials: [{id: k, key-auth: {key: bob-key}}]}",
+                "{username: carol}",
+            ),
+            ["- consumer bob", "+ consumer carol", "- credential bob/k"],
+        ),
+    ],
+)
+def test_a_change_is_named(store: Valkey, edit: tuple[str, str], expected: list[str]) -> None:
+    """What, and which field; a secret is only ever called "secret"."""
+    target = catalog(store.url)
+    put(target, SMALL)
+
+    assert put(target, SMALL.replace(*edit)) == expected
+    assert preview(target, SMALL.replace(*edit)) == []
+
+
+def test_a_moved_key_leaves_its_old_place(store: Valkey) -> None:
+    """The record of a key that is no longer given cannot be looked up any more."""
+    target = catalog(store.url)
+    put(target, SMALL)
+    before = set(dump(store))
+    put(target, SMALL.replace("alice-key", "alice-new-key"))
+
+    (gone,) = before - set(dump(store))
+    assert b"credential:/key-auth/" in gone
+
+
+def test_what_the_commands_made_survives_an_apply(store: Valkey) -> None:
+    """The document owns what it brought, not what was issued beside it."""
+    target = catalog(store.url)
+    put(target, SMALL)
+    credentials.issue(target, ("", "alice"), "key-auth", identifier="issued", at=0)
+
+    assert preview(target, SMALL) == []
+    put(target, SMALL.replace("id: k, key-auth: {key: alice-key}", "id: n, key-auth: {key: new}"))
+    assert sorted(target.read().consumers["", "alice"].credentials) == ["issued", "n"]
+
+
+def test_a_consumer_that_goes_takes_its_issued_credentials_along(store: Valkey) -> None:
+    """Nothing is left that could be proven for somebody who is gone."""
+    target = catalog(store.url)
+    put(target, SMALL)
+    credentials.issue(target, ("", "bob"), "key-auth", identifier="issued", at=0)
+    put(target, "services: [{id: api, auth: {key-auth: {}}}]\nconsumers: [{username: alice}]")
+
+    read = target.read()
+    assert list(read.consumers) == [("", "alice")]
+    assert [k for k in store.client().keys("*") if b"credential:" in k] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            SMALL.replace("bob-key", "alice-key"),
+            "consumers[1].credentials[0].key-auth: duplicate: credential 'k' of consumer 'alice'",
+        ),
+        (
+            SMALL.replace("alice-key", '""'),
+            "consumers[0].credentials[0].key-auth.key: expected a key that is not empty",
+        ),
+        (
+            SMALL.replace("key: alice-key", "key: {digest: k9.abc}"),
+            "consumers[0].credentials[0].key-auth.key: this digest is not of a key",
+        ),
+        (
+            SMALL.replace("key: alice-key", "key: {hash: abc}"),
+            "consumers[0].credentials[0].key-auth.key: expected a key",
+        ),
+        (
+            SMALL.replace("{id: api,", "{id: api, hosts: [a.test, a.test],"),
+            "services[0]: a.test/* is already taken by another route",
+        ),
+    ],
+)
+def test_a_wrong_document_changes_nothing(store: Valkey, text: str, complaint: str) -> None:
+    """The error names the place; the store is as it was."""
+    target = catalog(store.url)
+    put(target, SMALL)
+    before = dump(store)
+
+    with pytest.raises(DocumentError) as caught:
+        put(target, text)
+    assert complaint in str(caught.value)
+    assert dump(store) == before
+
+
+def test_a_duplicate_of_an_issued_credential_is_refused(store: Valkey) -> None:
+    """One look-up key, one credential, wherever they come from."""
+    target = catalog(store.url)
+    put(target, SMALL)
+    key = credentials.issue(target, ("", "alice"), "key-auth", identifier="new", at=0).shown["key"]
+
+    with pytest.raises(DocumentError, match=r"consumers\[1\].credentials\[0\].key-auth: duplicate"):
+        put(target, SMALL.replace("bob-key", key))
+
+
+def test_the_same_key_in_two_tenants_is_two_keys(store: Valkey) -> None:
+    """Tenants do not see one another."""
+    put(
+        catalog(store.url),
+        """
+consumers:
+  - {username: a, tenant: t1, credentials: [{key-auth: {key: shared}}]}
+  - {username: a, tenant: t2, credentials: [{key-auth: {key: shared}}]}
+""",
+    )
+    assert len([k for k in store.client().keys("*") if b"credential:" in k]) == 2
+
+
+def test_two_who_apply_at_once_do_not_mix(store: Valkey) -> None:
+    """Who planned against an older store is told so and writes nothing."""
+    target = catalog(store.url)
+    put(target, SMALL)
+    late = planning.plan(document.parse(SMALL.replace("alice-key", "late-key")), target, 0.0)
+    put(target, SMALL.replace("alice-key", "early-key"))
+    before = dump(store)
+
+    with pytest.raises(StoreConflict):
+        planning.apply(target, late)
+    assert dump(store) == before
+
+
+def test_another_key_ring_is_refused(store: Valkey) -> None:
+    """It would turn every credential into an unknown one."""
+    put(catalog(store.url), SMALL)
+    before = dump(store)
+
+    with pytest.raises(KeyRingError, match="written with another key ring"):
+        put(catalog(store.url, OTHER_RING), SMALL)
+    assert dump(store) == before
+
+
+def test_an_empty_document_makes_an_epoch(store: Valkey) -> None:
+    """So that "nothing applied" and "nobody may call" are told apart."""
+    target = catalog(store.url)
+    assert target.is_empty()
+    put(target, "{}")
+
+    assert not target.is_empty()
+
+
+def test_erase_leaves_nothing(store: Valkey) -> None:
+    """Every record of the namespace goes, and nobody else's."""
+    target = catalog(store.url)
+    put(target, FULL)
+    store.client().set("foreign", "1")
+    target.erase()
+
+    assert store.client().keys("*") == [b"foreign"]
+
+
+def test_routes_without_auth_are_warned_of(store: Valkey) -> None:
+    """They admit nobody; that is rarely meant. Nor is a guest who does not exist."""
+    text = """
+services:
+  - {id: closed}
+  - {id: guests, hosts: [g.test], auth: {key-auth: {anonymous_consumer: guest}}}
+"""
+    made = planning.plan(document.parse(text), catalog(store.url), 0.0)
+
+    assert made.warnings == (
+        "services[0]: no auth: it admits nobody",
+        "services[1]: anonymous_consumer 'guest' is not in this document",
+    )
+
+
+def test_a_single_change_is_tried_again_when_others_change_the_store(store: Valkey) -> None:
+    """Two operators who issue at the same moment both succeed."""
+    target = catalog(store.url)
+    put(target, SMALL)
+    disturbed: list[int] = []
+
+    def make(snapshot: object) -> Changes:
+        if not disturbed:
+            disturbed.append(1)
+            put(catalog(store.url), SMALL.replace("bob-key", "bob-new-key"))
+        return Changes(config={"profile": "api7", "services": []})
+
+    target.change(make)
+    assert target.read().config["services"] == []
