@@ -15,7 +15,7 @@ from authz.values import Consumer, Credential, Deny, Place, Request
 T = TypeVar("T")
 
 
-class Fault(Exception):  # noqa: N818 - the names say states
+class Fault(Exception):
     """What prevents a decision. Never an allow, never a denial: the edge answers 503.
 
     `reason` is one of a bounded set and goes into metrics and logs.
@@ -34,7 +34,7 @@ class Overloaded(Fault):
     """There is more slow work waiting than will be done in time."""
 
 
-class NotCached(Exception):  # noqa: N818
+class NotCached(Exception):
     """Memory alone cannot answer; ask again with a Lookup that may wait."""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Literal
+from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
 
@@ -19,14 +20,15 @@ from authz.document import Document, DocumentError, RouteEntry, ServiceEntry, sc
 from authz.values import Denied, Request
 
 #: What a backend may resolve to another path than we matched: dot segments, empty segments, back
-#: slashes, path parameters, encoded separators, NUL and percent signs, and broken escapes.
+#: slashes, path parameters; the same once decoded, or decoded twice; and broken escapes.
 _UNSAFE = re.compile(
-    r"//|\\|;|/\.{1,2}(?:/|$)|%(?:2[eEfF5]|5[cC]|00|3[bB])|%(?![0-9A-Fa-f]{2})",
+    r"//|\\|;|/\.{1,2}(?:/|$)|%(?:2[eEfF]|5[cC]|3[bB]|25[0-9A-Fa-f]{2})|%(?![0-9A-Fa-f]{2})"
 )
 #: Encoded characters that need no encoding: `/%61pi` is another spelling of `/api`.
 _ENCODED_UNRESERVED = re.compile(
     r"%(?:4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe]|3[0-9]|2[dDeE])"
 )
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Route(Struct, frozen=True):
@@ -184,10 +186,18 @@ def _route(service: ServiceEntry, entry: RouteEntry | None, document: Document) 
 
 def require_plain_path(path: str) -> None:
     """Refuse a path that a backend may read as another one, wherever the path decides."""
-    if "%" in path and _ENCODED_UNRESERVED.search(path):
-        raise Denied(UNSAFE_PATH)
     if _UNSAFE.search(path):
         raise Denied(UNSAFE_PATH)
+    if "%" in path and (_ENCODED_UNRESERVED.search(path) or not _decodes(path)):
+        raise Denied(UNSAFE_PATH)
+
+
+def _decodes(path: str) -> bool:
+    """Whether the escapes are of text: overlong UTF-8 is how `.` and `/` are smuggled."""
+    try:
+        return not _CONTROL.search(unquote_to_bytes(path).decode("utf-8"))
+    except UnicodeDecodeError:
+        return False
 
 
 def host_name(host: str) -> str:

@@ -32,7 +32,7 @@ class KeyRingError(Exception):
     """The key ring is missing, malformed, or not the one that the store was written with."""
 
 
-class SealBroken(Exception):  # noqa: N818
+class SealBroken(Exception):
     """A record of the store was not written by a holder of the key ring, or not for this place."""
 
 
@@ -209,7 +209,7 @@ class KeyRingVault:
 # -- secrets in documents --------------------------------------------------------------------------
 
 
-class Unresolved(Exception):  # noqa: N818
+class Unresolved(Exception):
     """A reference to a secret leads nowhere."""
 
 

@@ -113,7 +113,7 @@ class Deny(Struct, frozen=True):
         return replace(self, challenges=challenges)
 
 
-class Denied(Exception):  # noqa: N818 - an outcome, not a fault
+class Denied(Exception):
     """Raised wherever the path of a request ends in a refusal."""
 
     def __init__(self, deny: Deny) -> None:

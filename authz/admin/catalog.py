@@ -32,7 +32,7 @@ ConsumerName = tuple[str, str]  # tenant, username
 CredentialName = tuple[str, str, str]  # tenant, username, credential id
 
 
-class Unknown(Exception):  # noqa: N818
+class Unknown(Exception):
     """There is no such consumer or credential."""
 
 

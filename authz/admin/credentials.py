@@ -14,7 +14,7 @@ from authz.schemes import SCHEMES
 from authz.store.records import ConsumerRecord, CredentialRecord, Locator
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """The change makes no sense. The text says why."""
 
 

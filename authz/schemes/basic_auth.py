@@ -24,6 +24,7 @@ from authz.values import Credential, Denied, Deny, Place, Request
 #: User name and password together, before decoding. Far beyond what people type.
 MAX_ENCODED = 8 * 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_WHITE_SPACE = re.compile(r"[ \t]")
 _PLACE = Place(header="authorization")
 
 
@@ -108,7 +109,7 @@ class BasicAuth(Settings, frozen=True):
             return None
         if len(values) > 1:
             raise Denied(self.malformed("malformed_basic"))
-        scheme, _, encoded = values[0].partition(" ")
+        scheme, encoded = split_scheme(values[0], tolerant=self.tolerant)
         if scheme.lower() != "basic":
             raise Foreign(self.malformed("not_basic"))
         pair = decode_pair(encoded, tolerant=self.tolerant)
@@ -127,6 +128,15 @@ class BasicAuth(Settings, frozen=True):
 
     def hidden(self, request: Request, *, proven: bool) -> tuple[Place, ...]:
         return (_PLACE,) if self.hide_credentials else ()
+
+
+def split_scheme(value: str, *, tolerant: bool) -> tuple[str, str]:
+    """The authentication scheme and what follows one space (APISIX: one white-space character)."""
+    if not tolerant:
+        scheme, _, rest = value.partition(" ")
+        return scheme, rest
+    scheme, *rest_ = _WHITE_SPACE.split(value, maxsplit=1)
+    return scheme, rest_[0] if rest_ else ""
 
 
 def decode_pair(encoded: str, *, tolerant: bool) -> tuple[str, str] | None:

@@ -27,7 +27,7 @@ MALFORMED = "malformed_credential"
 TOO_MANY_PARAMETERS = "too_many_parameters"
 
 
-class Unreadable(Exception):  # noqa: N818
+class Unreadable(Exception):
     """A credential is there, but not one that can be read in one way only."""
 
     def __init__(self, reason: str) -> None:

@@ -21,6 +21,8 @@ from authz.values import Allow, Body, Denied, Deny, Headers, Request
 
 #: Added by Envoy when, and only when, it buffered a body.
 PARTIAL_BODY = "x-envoy-auth-partial-body"
+#: Longer targets are refused before they are matched; Envoy's own cap on headers is near.
+MAX_TARGET = 32 * 1024
 #: Seconds after which a client may ask again after a fault.
 RETRY_AFTER = 1
 FAULT_MESSAGE = "Authorization is not available, try again"
@@ -38,7 +40,7 @@ _OVERWRITE = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 _APPEND = HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
 
 
-class Unwritable(Exception):  # noqa: N818
+class Unwritable(Exception):
     """A header of ours that Envoy would split, merge or choke on: a bug, so a fault."""
 
 
@@ -55,6 +57,8 @@ def read(check: CheckRequest, at: float) -> Request:
     method = _agreed(pseudo, ":method", http.method)
     target = _agreed(pseudo, ":path", http.path)
     path, _, query = target.partition("?")
+    if len(target) > MAX_TARGET:
+        raise Denied(MALFORMED)
     plain = _METHOD.fullmatch(method) and _PATH.fullmatch(path) and _QUERY.fullmatch(query)
     # Unless headers are exact, `!` in a path may stand for any byte that is not UTF-8.
     if not plain or (not exact and "!" in path):

@@ -55,7 +55,7 @@ class Order(Struct, frozen=True):
     address: str
 
 
-class AddressInUse(Exception):  # noqa: N818
+class AddressInUse(Exception):
     """Nothing can listen there."""
 
 

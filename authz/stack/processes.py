@@ -25,7 +25,7 @@ class StackError(Exception):
     """Something on this machine is in the way. The text is for the person who typed the command."""
 
 
-class Interrupted(Exception):  # noqa: N818
+class Interrupted(Exception):
     """A signal asked us to stop."""
 
 

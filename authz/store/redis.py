@@ -54,7 +54,7 @@ class StoreUrlError(Exception):
     """The store's URL cannot be understood. The text says what is expected."""
 
 
-class StoreConflict(Exception):  # noqa: N818
+class StoreConflict(Exception):
     """Somebody else changed the store meanwhile; plan again."""
 
 
