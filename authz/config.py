@@ -29,7 +29,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str, Meta(description="Redis or Valkey: redis://, rediss://, unix://, +sentinel, +cluster.")
     ] = "redis://127.0.0.1:6379/0"
     namespace: Annotated[
-        str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="First part of every key name.")
+        str,
+        Meta(
+            pattern=r"^(?:[A-Za-z0-9_.-]{1,64})$(?!\n)", description="First part of every key name."
+        ),
     ] = "authz"
     keyring_file: Annotated[
         str | None, Meta(description="The key ring (or its content in AUTHZ_KEYRING).")
@@ -87,7 +90,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     log_level: Annotated[
         str,
         Meta(
-            pattern="^(debug|info|warning|error)$",
+            pattern=r"^(?:(debug|info|warning|error))$(?!\n)",
             description="debug, info, warning or error; of messages, not of decisions.",
         ),
     ] = "info"

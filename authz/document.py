@@ -17,35 +17,47 @@ import yaml
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
 from authz.contracts import Draft, Scheme
-from authz.schemes import SCHEMES
-from authz.schemes.settings import Profile
+from authz.schemes import SCHEMES, strict_json
+from authz.schemes.settings import Profile, whole
 from authz.secrets import Secret, Unresolved
 
 Id = Annotated[
     str,
-    Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="1 to 64 letters, digits, `_`, `.`, `-`."),
+    Meta(
+        pattern=whole(r"[A-Za-z0-9_.-]{1,64}"),
+        description="1 to 64 letters, digits, `_`, `.`, `-`.",
+    ),
 ]
 Host = Annotated[
     str,
     Meta(
-        pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$|^\[[0-9A-Fa-f:.]+\]$",
+        pattern=whole(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]"),
         description="A host name without port, or `*.example.com`.",
     ),
 ]
 Tenant = Annotated[
     str,
-    Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$", description="Whose: nothing is shared across tenants."),
+    Meta(
+        pattern=whole(r"[A-Za-z0-9_.-]{0,64}"),
+        description="Whose: nothing is shared across tenants.",
+    ),
 ]
 MatchPath = Annotated[
     str,
-    Meta(pattern=r"^/[!-~]*$", description="`/ip` for one path, `/api/*` for all below `/api/`."),
+    Meta(
+        pattern=whole(r"/[!-~]*"), description="`/ip` for one path, `/api/*` for all below `/api/`."
+    ),
 ]
-Method = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_-]{0,31}$")]
+Method = Annotated[str, Meta(pattern=whole(r"[A-Z][A-Z0-9_-]{0,31}"))]
 Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339 with its zone.")]
 # No control characters; what is not printable ASCII travels percent-encoded in headers.
-Name = Annotated[str, Meta(pattern=r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]{0,254}[^\x00-\x20\x7f])?$")]
-OwnHeader = Annotated[str, Meta(pattern=r"^[Xx]-[Cc]onsumer-[A-Za-z0-9-]{1,64}$")]
-HeaderText = Annotated[str, Meta(pattern=r"^[ -~]{0,1024}$")]
+Name = Annotated[
+    str, Meta(pattern=whole(r"[^\x00-\x20\x7f]([^\x00-\x1f\x7f]{0,254}[^\x00-\x20\x7f])?"))
+]
+OwnHeader = Annotated[str, Meta(pattern=whole(r"[Xx]-[Cc]onsumer-[A-Za-z0-9-]{1,64}"))]
+HeaderText = Annotated[str, Meta(pattern=whole(r"[ -~]{0,1024}"))]
+#: No document is nested as deep.
+MAX_DEPTH = 64
 #: APISIX's rule for user names, under its profiles.
 _APISIX_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
 #: Headers that we set ourselves; a consumer's own headers may not take their names.
@@ -181,11 +193,37 @@ def load(path: Path) -> Document:
 
 def parse(text: str, base: Path = Path()) -> Document:
     """A document from YAML or JSON text, checked whole, its secrets resolved."""
+    plain = _plain(text)
+    return resolve(decode(plain if plain is not None else {}), base)
+
+
+def _plain(text: str) -> Any:
     try:
-        plain = yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+        return strict_json.loads(text.encode())
+    except (strict_json.NotStrict, UnicodeEncodeError):
+        pass  # YAML, or JSON with a mistake, which YAML's reader puts in better words
+    try:
+        _check_depth(text)
+        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
         raise DocumentError(f"not YAML: {' '.join(str(error).split())}") from None
-    return resolve(decode(plain if plain is not None else {}), base)
+    except DocumentError:
+        raise
+    except Exception as error:
+        # PyYAML's own converters trip over scalars such as `0b_` or `2024-99-99`.
+        raise DocumentError(f"not YAML: {error.__class__.__name__} in a scalar") from None
+
+
+def _check_depth(text: str) -> None:
+    """libyaml's composer recurses on the C stack; its event stream does not."""
+    depth = 0
+    for event in yaml.parse(text, yaml.CSafeLoader):
+        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise DocumentError(f"nested deeper than {MAX_DEPTH}")
+        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+            depth -= 1
 
 
 def decode(plain: Any) -> Document:
@@ -206,7 +244,8 @@ def _decode_secret(type_: type, written: Any) -> Any:
 
 def _place_first(message: str) -> str:
     """msgspec's `Expected `str`, got `int` - at `$.a`` as `a: expected str, got int`."""
-    text, _, place = message.partition(" - at `$")
+    text, _, place = message.partition(" - at `")
+    place = place.removeprefix("key` in `").removeprefix("$")
     text = text.replace("Object contains unknown field `", "unknown field `")
     text = text.replace("Object missing required field `", "missing field `").replace("`", "'")
     where = place.rstrip("`").lstrip(".")
@@ -297,6 +336,9 @@ def _check_consumer(place: str, consumer: ConsumerEntry, profile: Profile) -> No
         raise DocumentError(
             f"{place}.username: the profile {profile} takes letters, digits, '_' and '-'"
         )
+    lower = [header.lower() for header in consumer.headers]
+    if len(set(lower)) < len(lower):
+        raise DocumentError(f"{place}.headers: one name is given in two spellings")
     for header in consumer.headers:
         if header.lower() in RESERVED:
             raise DocumentError(f"{place}.headers: {header} is set by the authorizer itself")

@@ -53,9 +53,10 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
         route = routes.match(request)
         proofs = list(authenticate(request, route, lookups.within(route.tenant)))
         identity = same_caller(proofs, route)
+        edits = conceal(request, proofs)
     except Denied as denied:
         return Verdict(denied.deny, route)
-    return Verdict(admit(request, identity, proofs), route)
+    return Verdict(admit(request, identity, edits), route)
 
 
 # -- who -------------------------------------------------------------------------------------------
@@ -171,10 +172,9 @@ def refuse_look_alikes(request: Request) -> None:
             raise Denied(denials.SPOOFED)
 
 
-def admit(request: Request, identity: Identity, proofs: list[Proof]) -> Allow:
+def admit(request: Request, identity: Identity, edits: Edits) -> Allow:
     """Tell the upstream who is calling, and nothing else of the kind."""
     told = dict(identity_headers(identity))
-    edits = conceal(request, proofs)
     if edits.target is not None:
         told[":path"] = edits.target
     if edits.cookie is not None:
@@ -187,11 +187,15 @@ def admit(request: Request, identity: Identity, proofs: list[Proof]) -> Allow:
 
 
 def conceal(request: Request, proofs: list[Proof]) -> Edits:
-    """What hides every credential that was to be hidden."""
+    """What hides every credential that was to be hidden. Raises `Denied` where that cannot be done:
+    beside a hidden cookie stands one that no header of ours may repeat."""
     spots: list[Place] = []
     for scheme, identity in proofs:
         spots.extend(scheme.hidden(request, proven=identity.credential is not None))
-    return places.erase(request, tuple(spots)) if spots else Edits()
+    edits = places.erase(request, tuple(spots)) if spots else Edits()
+    if edits.cookie is not None and not (edits.cookie.isascii() and edits.cookie.isprintable()):
+        raise Denied(denials.MALFORMED)
+    return edits
 
 
 def identity_headers(identity: Identity) -> Iterator[tuple[str, str]]:
@@ -201,20 +205,27 @@ def identity_headers(identity: Identity) -> Iterator[tuple[str, str]]:
     if credential is not None:
         if credential.named:
             yield CREDENTIAL, printable(credential.id)
-        if "custom_id" in consumer.labels:
-            yield CUSTOM_ID, printable(consumer.labels["custom_id"])
+        if custom_id := consumer.labels.get("custom_id"):
+            yield CUSTOM_ID, printable(custom_id)
     if consumer.groups:
         yield GROUPS, ",".join(printable(group) for group in consumer.groups)
     for name, value in consumer.headers.items():
-        yield name.lower(), value
+        if value:  # an empty one is removed instead: Envoy may let the client's own stand
+            yield name.lower(), value
 
 
 def printable(text: str) -> str:
-    """Text as a header value: printable ASCII as it is, all else percent-encoded UTF-8 (and then
-    the percent sign as well, so that it can be decoded)."""
-    if text.isascii() and text.isprintable():
+    """Text as a header value: printable ASCII as it is, all else percent-encoded UTF-8. So is the
+    percent sign, and white space at the ends, so that no two texts look alike upstream."""
+    if text.isascii() and text.isprintable() and "%" not in text and text == text.strip():
         return text
-    return "".join(
-        c if " " <= c <= "~" and c != "%" else "".join(f"%{b:02X}" for b in c.encode())
-        for c in text
-    )
+    core = text.strip(" ")
+    start = text.index(core)
+    before, after = "%20" * start, "%20" * (len(text) - start - len(core))
+    return before + "".join(_escape(character) for character in core) + after
+
+
+def _escape(character: str) -> str:
+    if " " <= character <= "~" and character != "%":
+        return character
+    return "".join(f"%{byte:02X}" for byte in character.encode())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Literal
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import Struct
 
@@ -28,6 +28,10 @@ _UNSAFE = re.compile(
 _ENCODED_UNRESERVED = re.compile(
     r"%(?:4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe]|3[0-9]|2[dDeE])"
 )
+#: What stands in a path as it is (RFC 3986 section 3.3), and the slash.
+_PCHAR = "/-._~!$&'()*+,=:@"
+_PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
+_HOST = re.compile(r"([A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -54,14 +58,20 @@ class _Entry(Struct, frozen=True):
 
 
 class Paths:
-    """Routes by path: exact ones, then prefixes, the longest first."""
+    """Routes by path: exact ones, then prefixes, the longest first.
+
+    `match` raises `Denied` for a path that could be read in two ways, unless every path is the
+    same to these routes.
+    """
 
     def __init__(self) -> None:
+        self._path_decides = False
         self._exact: dict[str, list[_Entry]] = {}
         self._prefixes: dict[str, list[_Entry]] = {}
 
     def add(self, path: str | None, entry: _Entry) -> bool:
         """False if a route for the same path and method is there already."""
+        self._path_decides |= path not in (None, "/*")
         table, key = self._exact, path or ""
         if path is None or path.endswith("/*"):
             table, key = self._prefixes, (path or "/*")[:-1]
@@ -74,6 +84,8 @@ class Paths:
         return True
 
     def match(self, path: str, method: str) -> Route | None:
+        if self._path_decides:
+            path = canonical_path(path)
         for entry in self._exact.get(path, ()):
             if entry.takes(method):
                 return entry.route
@@ -108,10 +120,11 @@ class RouteTable:
         hosts = [host.lower() for host in service.hosts] or [""]
         tables = [self._table(host) for host in hosts]
         own = self._services.setdefault(service.id, Paths())
-        for route, path, methods in _routes(service, document):
+        for number, (route, written, methods) in enumerate(_routes(service, document)):
             entry = _Entry(route, frozenset(methods))
             self._named[service.id, route.id] = route
-            where = f"{place}.routes" if route.id else place
+            where = f"{place}.routes[{number}]" if route.id else place
+            path = _canonical(written, f"{where}.match.path")
             for table, host in zip([own, *tables], ["", *hosts], strict=True):
                 if not table.add(path, entry):
                     what = f"{host or 'every host'}{path or '/*'}"
@@ -140,11 +153,9 @@ class RouteTable:
         paths = self._services.get(service)
         if paths is None:
             return None
-        require_plain_path(request.path)
         return paths.match(request.path, request.method)
 
     def _by_host(self, request: Request) -> Route | None:
-        require_plain_path(request.path)
         host = host_name(request.host)
         for table in self._tables_for(host):
             route = table.match(request.path, request.method)
@@ -160,6 +171,17 @@ class RouteTable:
                 yield table
         if "" in self._hosts:
             yield self._hosts[""]
+
+
+def _canonical(path: str | None, place: str) -> str | None:
+    """A route's path in the spelling that requests are compared in."""
+    if path is None:
+        return None
+    stem = path.removesuffix("*") if path.endswith("/*") else path
+    try:
+        return canonical_path(stem) + path[len(stem) :]
+    except Denied:
+        raise DocumentError(f"{place}: no request can match it: such paths are refused") from None
 
 
 def _routes(
@@ -184,28 +206,32 @@ def _route(service: ServiceEntry, entry: RouteEntry | None, document: Document) 
     )
 
 
-def require_plain_path(path: str) -> None:
-    """Refuse a path that a backend may read as another one, wherever the path decides."""
+def canonical_path(path: str) -> str:
+    """The one spelling of a path, wherever the path decides. Raises `Denied` for a path that a
+    backend may read as another one.
+
+    Spellings that differ in harmless ways (the case of an escape, `%40` for `@`) become one.
+    """
     if _UNSAFE.search(path):
         raise Denied(UNSAFE_PATH)
-    if "%" in path and (_ENCODED_UNRESERVED.search(path) or not _decodes(path)):
+    if _PLAIN.fullmatch(path):
+        return path
+    if _ENCODED_UNRESERVED.search(path):
         raise Denied(UNSAFE_PATH)
-
-
-def _decodes(path: str) -> bool:
-    """Whether the escapes are of text: overlong UTF-8 is how `.` and `/` are smuggled."""
+    decoded = unquote_to_bytes(path)
     try:
-        return not _CONTROL.search(unquote_to_bytes(path).decode("utf-8"))
+        text = decoded.decode("utf-8")  # overlong UTF-8 is how `.` and `/` are smuggled
     except UnicodeDecodeError:
-        return False
+        raise Denied(UNSAFE_PATH) from None
+    if _CONTROL.search(text):
+        raise Denied(UNSAFE_PATH)
+    return quote(decoded, safe=_PCHAR)
 
 
 def host_name(host: str) -> str:
-    """The host without its port and trailing dot, in lower case. Raises `Denied` for two in one."""
-    if "," in host or not host.isascii():
+    """The host without its port and trailing dot, in lower case. Raises `Denied` for what is no
+    single host."""
+    found = _HOST.fullmatch(host)
+    if not found:
         raise Denied(MALFORMED)
-    name = host.lower()
-    if name.startswith("["):
-        return name.partition("]")[0] + "]"
-    name = name.partition(":")[0]
-    return name.removesuffix(".")
+    return found[1].lower().removesuffix(".")

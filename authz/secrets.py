@@ -16,8 +16,8 @@ import secrets as randomness
 from pathlib import Path
 from typing import Any
 
-from argon2 import PasswordHasher, extract_parameters
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
 from argon2.low_level import Type
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -79,19 +79,25 @@ class KeyRing(Struct, frozen=True):
     def seal(self, name: str, payload: bytes) -> bytes:
         """A record bound to its place: it verifies only under the name it was sealed for."""
         key = self.keys[0]
-        tag = _b64(_mac(key.record, name.encode() + b"\0" + payload))
+        tag = _b64(_mac(key.record, _framed(name, payload)))
         return f"{key.id}.{tag}.".encode() + payload
 
     def unseal(self, name: str, record: bytes) -> bytes:
         """The payload of a sealed record. Raises `SealBroken`."""
         identifier, _, rest = record.partition(b".")
-        tag, _, payload = rest.partition(b".")
+        tag, dot, payload = rest.partition(b".")
         for key in self.keys:
-            if key.id.encode() == identifier:
-                wanted = _b64(_mac(key.record, name.encode() + b"\0" + payload)).encode()
+            if dot and key.id.encode() == identifier:
+                wanted = _b64(_mac(key.record, _framed(name, payload))).encode()
                 if hmac.compare_digest(wanted, tag):
                     return payload
         raise SealBroken(name)
+
+
+def _framed(name: str, payload: bytes) -> bytes:
+    """Name and payload, so that no part of one can pass for a part of the other."""
+    encoded = name.encode()
+    return len(encoded).to_bytes(4, "big") + encoded + payload
 
 
 def _subkeys(content: str, number: int) -> Subkeys:
@@ -155,6 +161,10 @@ def read_keyring(path: Path | None, text: str | None) -> KeyRing:
 #: that Envoy waits, and small enough for several at once.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
 
+_PASSWORD_HASH = re.compile(
+    r"\$argon2id\$v=19\$m=([0-9]{1,9}),t=([0-9]{1,9}),p=([0-9]{1,9})"
+    r"\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,86}"
+)
 #: Foreign hashes may cost more than ours, but not so much that one request stalls a worker.
 MAX_MEMORY_KIB, MAX_PASSES, MAX_LANES = 256 * 1024, 10, 8
 
@@ -167,24 +177,22 @@ def verify_password(password: str, hashed: str) -> bool:
     """Whether a password has this hash. Takes milliseconds: never on a thread that serves I/O."""
     try:
         return HASHER.verify(hashed, password.encode("utf-8", "surrogateescape"))
-    except (VerificationError, InvalidHashError):
+    except (VerificationError, ValueError):
         return False
 
 
 def check_password_hash(hashed: str) -> None:
     """Raises ValueError unless this is an argon2id hash that we are willing to compute."""
-    try:
-        cost = extract_parameters(hashed)
-    except InvalidHashError:
-        raise ValueError("not an argon2id hash ($argon2id$v=19$…)") from None
-    if cost.type is not Type.ID:
+    if hashed.startswith(("$argon2i$", "$argon2d$")):
         raise ValueError("only argon2id hashes are taken")
-    if (
-        cost.memory_cost > MAX_MEMORY_KIB
-        or cost.time_cost > MAX_PASSES
-        or cost.parallelism > MAX_LANES
-    ):
+    found = _PASSWORD_HASH.fullmatch(hashed)
+    if not found:
+        raise ValueError("not an argon2id hash ($argon2id$v=19$m=…,t=…,p=…$salt$hash)")
+    memory, passes, lanes = (int(number) for number in found.groups())
+    if memory > MAX_MEMORY_KIB or passes > MAX_PASSES or lanes > MAX_LANES:
         raise ValueError("this hash costs more than a request may (256 MiB, 10 passes, 8 lanes)")
+    if passes < 1 or lanes < 1 or memory < 8 * lanes:
+        raise ValueError("not an argon2id hash: its costs make no sense")
 
 
 class KeyRingVault:
@@ -261,7 +269,7 @@ class Secret:
             try:
                 # A trailing newline is the editor's, not the secret's.
                 return Secret._literal((base / self.value).read_text().rstrip("\r\n"))
-            except (OSError, UnicodeDecodeError) as error:
+            except (OSError, ValueError) as error:
                 raise Unresolved(f"file {self.value}: {error.__class__.__name__}") from None
         if self.source == "text" and self.value.startswith("$secret://"):
             raise Unresolved("$secret:// references are not supported; use {env: …} or {file: …}")

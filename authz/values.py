@@ -71,6 +71,9 @@ class Body(Struct, frozen=True):
     complete: bool
     exact: bool
 
+    def __repr__(self) -> str:  # it may hold a credential
+        return f"Body({len(self.data)} bytes)"
+
 
 class Request(Struct, frozen=True):
     """One HTTP request, as Envoy described it. `at` is when it reached us, in Unix seconds."""
@@ -85,6 +88,9 @@ class Request(Struct, frozen=True):
     address: str = ""
     id: str = ""
     at: float = 0.0
+
+    def __repr__(self) -> str:  # the query may hold a credential
+        return f"Request({self.method} {self.path})"
 
     @property
     def target(self) -> str:

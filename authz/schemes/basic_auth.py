@@ -24,6 +24,7 @@ from authz.values import Credential, Denied, Deny, Place, Request
 #: User name and password together, before decoding. Far beyond what people type.
 MAX_ENCODED = 8 * 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BLANKS = " \t\n\r\v\f"
 _WHITE_SPACE = re.compile(r"[ \t]")
 _PLACE = Place(header="authorization")
 
@@ -54,7 +55,7 @@ class PasswordDraft(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(
                 "password: expected text that is not empty, without control characters"
             )
-        if len(self.username) + len(password) > MAX_ENCODED // 2:
+        if len(f"{self.username}:{password}".encode()) > MAX_ENCODED // 4 * 3:
             raise ValueError("password: too long")
         if before is not None and vault.password_matches(password, before.hashed):
             return self.username, before
@@ -152,7 +153,7 @@ def decode_pair(encoded: str, *, tolerant: bool) -> tuple[str, str] | None:
         return None
     username, colon, password = decoded.partition(":")
     if tolerant:
-        username, password = username.strip(), password.strip()
+        username, password = username.strip(_BLANKS), password.strip(_BLANKS)
     if not colon or not username or not password or _CONTROL.search(username + password):
         return None
     return username, password

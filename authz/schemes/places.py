@@ -8,7 +8,7 @@ the first place that holds one wins, as there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from urllib.parse import unquote_to_bytes
 
 from authz.values import Edits, Place, Request, fold, raw
@@ -20,6 +20,7 @@ MAX_CREDENTIAL = 16 * 1024
 
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BLANKS = " \t"
 _COOKIE_SEPARATORS = re.compile(r"[;,]")
 
 DUPLICATE = "duplicate_credential"
@@ -112,14 +113,14 @@ def parameter_values(query: str, name: str) -> Iterator[str | None]:
         raise Unreadable(TOO_MANY_PARAMETERS)
     for piece in query.split("&"):
         key, equals, value = piece.partition("=")
-        if key == name or (("%" in key or "+" in key) and percent_decode(key) == name):
+        if percent_decode(key) == name:
             yield percent_decode(value) if equals else None
 
 
 def _cookies(request: Request, name: str) -> Iterator[str | None]:
     for piece in _cookie_pieces(request):
         key, equals, value = piece.partition("=")
-        if key.strip() == name:
+        if key.strip(_BLANKS) == name:
             yield value if equals else None
 
 
@@ -128,7 +129,7 @@ def _cookie_pieces(request: Request) -> list[str]:
     # joined by a comma, which no cookie value may hold (RFC 6265 section 4.1.1).
     text = ";".join(request.headers.get("cookie"))
     pieces = text.split(";") if request.headers.exact else _COOKIE_SEPARATORS.split(text)
-    return [piece.strip(" \t") for piece in pieces if piece.strip(" \t")]
+    return [piece.strip(_BLANKS) for piece in pieces if piece.strip(_BLANKS)]
 
 
 def erase(request: Request, places: tuple[Place, ...]) -> Edits:
@@ -138,40 +139,44 @@ def erase(request: Request, places: tuple[Place, ...]) -> Edits:
     the letter, as APISIX does; others fold case and separators, as a lax backend would.
     """
     remove: list[str] = []
-    queries: list[Place] = []
-    cookies: set[str] = set()
     for place in places:
-        if place.header is not None:
-            remove.extend(_spellings(request, place))
-        if place.query is not None and request.query:
-            queries.append(place)
-        if place.cookie is not None:
-            cookies.add(place.cookie)
-    target = _without_parameters(request, queries) if queries else None
-    cookie = _without_cookies(request, cookies) if cookies else None
+        remove.extend(_spellings(request, place))
+    queries = [(place.query, place.tolerant) for place in places if place.query is not None]
+    cookies = [(place.cookie, place.tolerant) for place in places if place.cookie is not None]
+    target = _without_parameters(request, _Names(queries)) if queries and request.query else None
+    cookie = _without_cookies(request, _Names(cookies)) if cookies else None
     if cookie == "":
         return Edits((*remove, "cookie"), None, target)
     return Edits(tuple(remove), cookie, target)
 
 
+class _Names:
+    """Names to be hidden: those to the letter, and those in every spelling."""
+
+    def __init__(self, names: Iterable[tuple[str, bool]]) -> None:
+        pairs = list(names)
+        self._exact = {name for name, tolerant in pairs if tolerant}
+        self._folded = {fold(name) for name, tolerant in pairs if not tolerant}
+
+    def holds(self, name: str | None) -> bool:
+        if name is None:
+            return False
+        return name in self._exact or (bool(self._folded) and fold(name) in self._folded)
+
+
 def _spellings(request: Request, place: Place) -> list[str]:
-    assert place.header is not None
+    if place.header is None:
+        return []
     if place.tolerant:
-        return [name for name in (place.header,) if name in request.headers]
+        names = dict.fromkeys((place.header, place.header.replace("_", "-")))
+        return [name for name in names if name in request.headers]
     folded = fold(place.header)
-    return [name for name in request.headers if name == place.header or fold(name) == folded]
+    return [name for name in request.headers if fold(name) == folded]
 
 
-def _without_parameters(request: Request, places: list[Place]) -> str | None:
-    exact = {place.query for place in places if place.tolerant}
-    folded = {place.query.lower() for place in places if place.query and not place.tolerant}
-
-    def hidden(piece: str) -> bool:
-        name = percent_decode(piece.partition("=")[0])
-        return name is not None and (name in exact or name.lower() in folded)
-
+def _without_parameters(request: Request, hidden: _Names) -> str | None:
     pieces = request.query.split("&")
-    kept = [piece for piece in pieces if not hidden(piece)]
+    kept = [p for p in pieces if not hidden.holds(percent_decode(p.partition("=")[0]))]
     if len(kept) == len(pieces):
         return None
     return _escaped(f"{request.path}?{'&'.join(kept)}" if kept else request.path)
@@ -184,7 +189,17 @@ def _escaped(target: str) -> str:
     return "".join(chr(b) if b < 0x80 else f"%{b:02X}" for b in raw(target))  # noqa: PLR2004
 
 
-def _without_cookies(request: Request, names: set[str]) -> str | None:
-    pieces = _cookie_pieces(request)
-    kept = [piece for piece in pieces if piece.partition("=")[0].strip() not in names]
-    return None if len(kept) == len(pieces) else "; ".join(kept)
+def _without_cookies(request: Request, hidden: _Names) -> str | None:
+    """The Cookie header without these cookies; None if there are none of them."""
+    pieces = ";".join(request.headers.get("cookie")).split(";")
+    rests = [_rest(piece, request, hidden) for piece in pieces]
+    if rests == [piece.strip(_BLANKS) for piece in pieces]:
+        return None
+    return "; ".join(rest for rest in rests if rest)
+
+
+def _rest(piece: str, request: Request, hidden: _Names) -> str:
+    """What is left of the text between two `;`, where Envoy may have joined two lines."""
+    parts = [piece] if request.headers.exact else piece.split(",")
+    kept = [p for p in parts if not hidden.holds(p.partition("=")[0].strip(_BLANKS))]
+    return ",".join(kept).strip(_BLANKS)

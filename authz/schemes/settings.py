@@ -14,19 +14,25 @@ from authz.values import Deny
 
 Profile = Literal["api7", "apisix-3.18", "apisix-3.9"]
 
+
+def whole(pattern: str) -> str:
+    """A pattern for all of a text: in Python `$` alone would let a newline follow."""
+    return f"^(?:{pattern})$(?!\\n)"
+
+
 Realm = Annotated[
     str,
     Meta(
-        pattern=r"^[ !#-\[\]-~]{1,128}$",
+        pattern=whole(r"[ !#-\[\]-~]{1,128}"),
         description="The challenge's realm: 1 to 128 printable ASCII characters, no `\"` or `\\`.",
     ),
 ]
 HeaderName = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$", description="A header's name.")
+    str, Meta(pattern=whole(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"), description="A header's name.")
 ]
 ParameterName = Annotated[str, Meta(min_length=1, max_length=128)]
 CookieName = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$", description="A cookie's name.")
+    str, Meta(pattern=whole(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"), description="A cookie's name.")
 ]
 Username = Annotated[str, Meta(min_length=1, max_length=256)]
 

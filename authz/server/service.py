@@ -120,9 +120,9 @@ class Service:
         }
         if request is not None:
             line |= {
-                "id": request.id[:128],
+                "id": request.id,
                 "method": request.method,
-                "host": request.host[:255],
+                "host": request.host[:255].encode(errors="replace").decode(),
                 "path": request.path[:1024],
                 "address": request.address,
             }

@@ -14,7 +14,7 @@ import msgspec
 
 from authz.denials import AMBIGUOUS, MALFORMED
 from authz.pb.attribute_context_pb2 import AttributeContext
-from authz.pb.base_pb2 import HeaderValueOption
+from authz.pb.base_pb2 import HeaderValue, HeaderValueOption
 from authz.pb.external_auth_pb2 import CheckRequest, CheckResponse, DeniedHttpResponse
 from authz.pipeline import Verdict
 from authz.values import Allow, Body, Denied, Deny, Headers, Request
@@ -52,7 +52,7 @@ def read(check: CheckRequest, at: float) -> Request:
     attributes = check.attributes
     http = attributes.request.http
     lines, exact = _lines(http)
-    pseudo = {name: value for name, value in lines if name.startswith(":")}
+    pseudo = _pseudo(lines)
     headers = Headers((line for line in lines if line[0][:1] != ":"), exact=exact)
     method = _agreed(pseudo, ":method", http.method)
     target = _agreed(pseudo, ":path", http.path)
@@ -72,7 +72,7 @@ def read(check: CheckRequest, at: float) -> Request:
         context=dict(attributes.context_extensions),
         body=_body(http, headers),
         address=attributes.source.address.socket_address.address,
-        id=headers.first("x-request-id") or http.id,
+        id=_printable(headers.first("x-request-id") or http.id),
         at=at,
     )
 
@@ -80,10 +80,12 @@ def read(check: CheckRequest, at: float) -> Request:
 def _lines(http: AttributeContext.HttpRequest) -> tuple[list[tuple[str, str]], bool]:
     """Header lines, and whether they are exact. Two forms that disagree are refused."""
     joined = {name.lower(): value for name, value in http.headers.items()}
+    if len(joined) < len(http.headers):
+        raise Denied(AMBIGUOUS)
     if not http.header_map.headers:
         return list(joined.items()), False
     lines = [
-        (line.key.lower(), (line.raw_value or line.value.encode()).decode(errors="surrogateescape"))
+        (line.key.lower(), _bytes(line).decode(errors="surrogateescape"))
         for line in http.header_map.headers
     ]
     if joined:
@@ -93,6 +95,27 @@ def _lines(http: AttributeContext.HttpRequest) -> tuple[list[tuple[str, str]], b
         if merged != joined:
             raise Denied(AMBIGUOUS)
     return lines, True
+
+
+def _bytes(line: HeaderValue) -> bytes:
+    """A line's value, given as text or as bytes. Two that differ are two readings of one line."""
+    text = line.value.encode()
+    if line.raw_value and text and line.raw_value != text:
+        raise Denied(AMBIGUOUS)
+    return line.raw_value or text
+
+
+def _printable(text: str) -> str:
+    """A client's own word, as it may stand in a log."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text[:128])
+
+
+def _pseudo(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in lines:
+        if name.startswith(":") and found.setdefault(name, value) != value:
+            raise Denied(AMBIGUOUS)
+    return found
 
 
 def _agreed(pseudo: Mapping[str, str], name: str, field: str) -> str:

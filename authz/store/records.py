@@ -63,7 +63,7 @@ class Codec:
             if not issubclass(type_, Credential):
                 return msgspec.json.decode(payload, type=type_)
             return self._credential(payload, type_)
-        except (SealBroken, msgspec.DecodeError, KeyError):
+        except (SealBroken, ValueError, KeyError):
             raise StoreDown(CORRUPT) from None
 
     def _credential(self, payload: bytes, type_: type[Credential]) -> Credential:
