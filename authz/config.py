@@ -65,7 +65,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             le=1000,
             description="Time limit of one store call; a request makes two at the most.",
         ),
-    ] = 20.0
+    ] = 25.0
     cache_records: Annotated[
         int, Meta(ge=100, description="Credentials and consumers that a worker remembers.")
     ] = 100_000

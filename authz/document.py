@@ -7,7 +7,7 @@ Reading is strict. An error names its place in the document, such as
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -56,8 +56,8 @@ Name = Annotated[
 ]
 OwnHeader = Annotated[str, Meta(pattern=whole(r"[Xx]-[Cc]onsumer-[A-Za-z0-9-]{1,64}"))]
 HeaderText = Annotated[str, Meta(pattern=whole(r"[ -~]{0,1024}"))]
-#: No document is nested as deep.
-MAX_DEPTH = 64
+#: No document is nested as deep, or has as many values.
+MAX_DEPTH, MAX_VALUES = 64, 50_000_000
 #: APISIX's rule for user names, under its profiles.
 _APISIX_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
 #: Headers that we set ourselves; a consumer's own headers may not take their names.
@@ -174,11 +174,14 @@ class _Loader(yaml.CSafeLoader):
     """YAML that refuses a mapping with one key twice, which hides the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
                 line = node.start_mark.line + 1
                 raise DocumentError(f"line {line}: {key!r} is given twice in one mapping")
+            if isinstance(key, Hashable):
+                seen.add(key)
         return super().construct_mapping(node, deep)
 
 
@@ -228,12 +231,36 @@ def _check_depth(text: str) -> None:
 
 def decode(plain: Any) -> Document:
     """A document from plain values, as YAML and JSON give them; secrets are left as written."""
+    _weigh(plain, {})
     try:
         document = msgspec.convert(plain, Document, dec_hook=_decode_secret)
     except msgspec.ValidationError as error:
         raise DocumentError(_place_first(str(error))) from None
     _check(document)
     return document
+
+
+def _weigh(plain: Any, known: dict[int, int], depth: int = 0) -> int:
+    """How many values there are, aliases counted as often as they are used.
+
+    Raises `DocumentError` for what YAML can write and nothing can store: a value inside itself, a
+    few lines that stand for billions, half a character (an escaped lone surrogate).
+    """
+    if isinstance(plain, str):
+        if not plain.isascii() and any("\ud800" <= character <= "\udfff" for character in plain):
+            raise DocumentError(f"document: {plain!a} holds half a character")
+    elif isinstance(plain, (dict, list)):
+        if depth > MAX_DEPTH:
+            raise DocumentError(f"document: nested deeper than {MAX_DEPTH}")
+        if id(plain) not in known:
+            parts = (
+                (p for pair in plain.items() for p in pair) if isinstance(plain, dict) else plain
+            )
+            known[id(plain)] = 1 + sum(_weigh(part, known, depth + 1) for part in parts)
+            if known[id(plain)] > MAX_VALUES:
+                raise DocumentError(f"document: aliases make more than {MAX_VALUES} values of it")
+        return known[id(plain)]
+    return 1
 
 
 def _decode_secret(type_: type, written: Any) -> Any:

@@ -53,7 +53,7 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
         route = routes.match(request)
         proofs = list(authenticate(request, route, lookups.within(route.tenant)))
         identity = same_caller(proofs, route)
-        edits = conceal(request, proofs)
+        edits = conceal(request, route, proofs)
     except Denied as denied:
         return Verdict(denied.deny, route)
     return Verdict(admit(request, identity, edits), route)
@@ -186,12 +186,18 @@ def admit(request: Request, identity: Identity, edits: Edits) -> Allow:
     return Allow(identity, tuple(told.items()), tuple(n for n in remove if n not in told))
 
 
-def conceal(request: Request, proofs: list[Proof]) -> Edits:
-    """What hides every credential that was to be hidden. Raises `Denied` where that cannot be done:
-    beside a hidden cookie stands one that no header of ours may repeat."""
+def conceal(request: Request, route: Route, proofs: list[Proof]) -> Edits:
+    """What hides every credential that was to be hidden, also those that nobody needed to look at.
+
+    Raises `Denied` where that cannot be done: beside a hidden cookie stands one that no header of
+    ours may repeat.
+    """
+    proven = {scheme.kind: identity.credential is not None for scheme, identity in proofs}
     spots: list[Place] = []
-    for scheme, identity in proofs:
-        spots.extend(scheme.hidden(request, proven=identity.credential is not None))
+    for scheme in route.schemes:
+        # APISIX hides what was used, and leaves the rest.
+        if scheme.kind in proven or not scheme.tolerant:
+            spots.extend(scheme.hidden(request, proven=proven.get(scheme.kind, False)))
     edits = places.erase(request, tuple(spots)) if spots else Edits()
     if edits.cookie is not None and not (edits.cookie.isascii() and edits.cookie.isprintable()):
         raise Denied(denials.MALFORMED)

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-_NOT_ALNUM = re.compile(r"[^a-z0-9]")
+_SEPARATOR = re.compile(r"[\x00-/:-`{-\x7f]")
 
 
 def raw(text: str) -> bytes:
@@ -22,8 +22,9 @@ def raw(text: str) -> bytes:
 
 
 def fold(name: str) -> str:
-    """A header name as CGI-like backends may see it: `X_Consumer.Id` and `x-consumer-id` agree."""
-    return _NOT_ALNUM.sub("-", name.lower())
+    """A name as CGI-like backends may see it: `X_Consumer.Id` and `x-consumer-id` agree. Letters of
+    other scripts stay letters."""
+    return _SEPARATOR.sub("-", name.lower())
 
 
 class Headers:
@@ -38,10 +39,10 @@ class Headers:
 
     def __init__(self, lines: Iterable[tuple[str, str]] = (), *, exact: bool = True) -> None:
         self.exact = exact
-        self._lines: dict[str, tuple[str, ...]] = {}
+        found: dict[str, list[str]] = {}
         for name, value in lines:
-            key = name.lower()
-            self._lines[key] = (*self._lines.get(key, ()), value)
+            found.setdefault(name.lower(), []).append(value)
+        self._lines = {name: tuple(values) for name, values in found.items()}
 
     def get(self, name: str) -> tuple[str, ...]:
         """All values of a header given in lower case; empty when it is absent."""

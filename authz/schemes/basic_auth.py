@@ -128,7 +128,12 @@ class BasicAuth(Settings, frozen=True):
         return credential
 
     def hidden(self, request: Request, *, proven: bool) -> tuple[Place, ...]:
-        return (_PLACE,) if self.hide_credentials else ()
+        if not self.hide_credentials:
+            return ()
+        # Of another scheme it is somebody else's, perhaps the upstream's own.
+        sent = request.headers.first("authorization") or ""
+        basic = split_scheme(sent, tolerant=self.tolerant)[0].lower() == "basic"
+        return (_PLACE,) if basic or proven else ()
 
 
 def split_scheme(value: str, *, tolerant: bool) -> tuple[str, str]:

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 MAX_DEPTH = 32
 #: More digits are nobody's number, and converting them costs quadratic time.
 MAX_DIGITS = 100
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+#: Possessive, and content with a string that never ends: no text costs more than its length.
+_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 
 
 class NotStrict(ValueError):

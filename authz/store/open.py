@@ -28,7 +28,7 @@ class StoreSettings(Struct, frozen=True):
 
     target: Target
     namespace: str
-    timeout: float = 0.02
+    timeout: float = 0.025
     stale_seconds: float = 30.0
     bound_seconds: float = 1.0
     cache_records: int = 100_000

@@ -11,6 +11,8 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FlightTimeout
 
 from authz.contracts import NotCached, Overloaded
 from authz.secrets import hash_password, verify_password
@@ -37,6 +39,7 @@ class Passwords:
         self._limit = remembered
         self._key = secrets.token_bytes(32)
         self._until: OrderedDict[bytes, float] = OrderedDict()
+        self._flights: dict[bytes, Future[bool]] = {}
         self._lock = threading.Lock()
         # Compared when the user is unknown, so that a wrong name costs what a wrong password does.
         self._nobody = hash_password(secrets.token_hex())
@@ -48,22 +51,47 @@ class Passwords:
         raise NotCached
 
     def verify(self, password: str, hashed: str) -> bool:
-        """Whether the password has this hash; no hash means nobody's. Raises `Overloaded`."""
+        """Whether the password has this hash; no hash means nobody's. Raises `Overloaded`.
+
+        Of many who ask the same at once one computes, and the others wait for its answer.
+        """
+        tag = self._tag(password, hashed)
+        with self._lock:
+            flight = self._flights.get(tag)
+            leading = flight is None
+            if flight is None:
+                flight = self._flights[tag] = Future()
+        if not leading:
+            try:
+                return flight.result(self._patience)
+            except FlightTimeout:
+                raise Overloaded(BUSY) from None
+        try:
+            holds = self._compute(password, hashed) and bool(hashed)
+        except BaseException as error:
+            flight.set_exception(error)
+            flight.exception()
+            raise
+        finally:
+            with self._lock:
+                del self._flights[tag]
+        if holds:
+            self._remember(tag)
+        flight.set_result(holds)
+        return holds
+
+    def _compute(self, password: str, hashed: str) -> bool:
         if not self._places.acquire(blocking=False):
             raise Overloaded(BUSY)
         try:
             if not self._turns.acquire(timeout=self._patience):
                 raise Overloaded(BUSY)
             try:
-                holds = verify_password(password, hashed or self._nobody)
+                return verify_password(password, hashed or self._nobody)
             finally:
                 self._turns.release()
         finally:
             self._places.release()
-        if not holds or not hashed:
-            return False
-        self._remember(self._tag(password, hashed))
-        return True
 
     def _tag(self, password: str, hashed: str) -> bytes:
         message = hashed.encode() + b"\0" + password.encode("utf-8", "surrogateescape")

@@ -44,6 +44,9 @@ SCHEMES = (
     *("redis", "rediss", "unix"),
     *("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"),
 )
+#: So many calls in a row must run out of time before the breaker opens: one may be bad luck, on a
+#: machine that is busy. A refused connection opens it at once.
+TIMEOUTS_IN_A_ROW = 3
 #: How long the breaker stays open: it doubles with each failure in a row, from and up to this.
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
 #: A connection for change notices may take longer to make than a request may wait.
@@ -168,6 +171,7 @@ class RedisStore:
         self._client: Any = None
         self._closed_until = 0.0
         self._pause = FIRST_PAUSE
+        self._timeouts = 0
 
     def is_down(self) -> bool:
         """Whether a call would be refused without asking the store."""
@@ -196,14 +200,21 @@ class RedisStore:
             with translated():
                 answer = self._attempt(command, args, options)
         except StoreDown as down:
-            if down.reason not in _ANSWERED:
-                self._closed_until = time.monotonic() + self._pause
-                self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            self._failed(down.reason)
             self._observer.store(time.monotonic() - started, down.reason)
             raise
-        self._pause, self._closed_until = FIRST_PAUSE, 0.0
+        self.reopen()
         self._observer.store(time.monotonic() - started, None)
         return answer
+
+    def _failed(self, reason: str) -> None:
+        if reason in _ANSWERED:
+            return
+        self._timeouts += 1
+        if reason == "store_timeout" and self._timeouts < TIMEOUTS_IN_A_ROW:
+            return
+        self._closed_until = time.monotonic() + self._pause
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     def _attempt(self, command: str, args: Any, options: Any) -> Any:
         """Once, and once more if a pooled connection turns out to be dead at once: the server
@@ -225,7 +236,7 @@ class RedisStore:
 
     def reopen(self) -> None:
         """Ask the store again at once: somebody saw it answer."""
-        self._pause, self._closed_until = FIRST_PAUSE, 0.0
+        self._pause, self._closed_until, self._timeouts = FIRST_PAUSE, 0.0, 0
 
     def transaction(
         self,
