@@ -248,7 +248,8 @@ def _weigh(plain: Any, known: dict[int, int], depth: int = 0) -> int:
     """
     if isinstance(plain, str):
         if not plain.isascii() and any("\ud800" <= character <= "\udfff" for character in plain):
-            raise DocumentError(f"document: {plain!a} holds half a character")
+            # Which text is not said: it may be a secret.
+            raise DocumentError("document: a text holds half a character (a lone surrogate)")
     elif isinstance(plain, (dict, list)):
         if depth > MAX_DEPTH:
             raise DocumentError(f"document: nested deeper than {MAX_DEPTH}")

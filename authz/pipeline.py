@@ -192,12 +192,13 @@ def conceal(request: Request, route: Route, proofs: list[Proof]) -> Edits:
     Raises `Denied` where that cannot be done: beside a hidden cookie stands one that no header of
     ours may repeat.
     """
-    proven = {scheme.kind: identity.credential is not None for scheme, identity in proofs}
+    # By identity: a route may have two schemes of one kind, and only one of them was read.
+    proven = {id(scheme): identity.credential is not None for scheme, identity in proofs}
     spots: list[Place] = []
     for scheme in route.schemes:
         # APISIX hides what was used, and leaves the rest.
-        if scheme.kind in proven or not scheme.tolerant:
-            spots.extend(scheme.hidden(request, proven=proven.get(scheme.kind, False)))
+        if id(scheme) in proven or not scheme.tolerant:
+            spots.extend(scheme.hidden(request, proven=proven.get(id(scheme), False)))
     edits = places.erase(request, tuple(spots)) if spots else Edits()
     if edits.cookie is not None and not (edits.cookie.isascii() and edits.cookie.isprintable()):
         raise Denied(denials.MALFORMED)

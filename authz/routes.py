@@ -50,7 +50,7 @@ class Route(Struct, frozen=True):
 
 
 class _Entry(Struct, frozen=True):
-    route: Route
+    route: Route | None
     methods: frozenset[str]
 
     def takes(self, method: str) -> bool:
@@ -72,16 +72,29 @@ class Paths:
     def add(self, path: str | None, entry: _Entry) -> bool:
         """False if a route for the same path and method is there already."""
         self._path_decides |= path not in (None, "/*")
-        table, key = self._exact, path or ""
-        if path is None or path.endswith("/*"):
-            table, key = self._prefixes, (path or "/*")[:-1]
-        entries = table.setdefault(key, [])
+        entries = self._entries(path)
         if any(_overlap(entry, other) for other in entries):
             return False
         entries.append(entry)
         entries.sort(key=lambda e: not e.methods)
-        self._prefixes = dict(sorted(self._prefixes.items(), key=lambda item: -len(item[0])))
         return True
+
+    def block(self, path: str | None, entry: _Entry) -> None:
+        """Two services claim the same: neither gets it here, and nothing less specific either."""
+        entries = self._entries(path)
+        blocked = [_Entry(None, e.methods) if _overlap(entry, e) else e for e in entries]
+        both = [_Entry(None, entry.methods), *blocked]
+        entries[:] = sorted(both, key=lambda e: not e.methods)
+
+    def _entries(self, path: str | None) -> list[_Entry]:
+        if path is not None and not path.endswith("/*"):
+            return self._exact.setdefault(path, [])
+        prefix = (path or "/*")[:-1]
+        if prefix not in self._prefixes:
+            self._prefixes[prefix] = []
+            longest_first = sorted(self._prefixes.items(), key=lambda item: -len(item[0]))
+            self._prefixes = dict(longest_first)
+        return self._prefixes[prefix]
 
     def match(self, path: str, method: str) -> Route | None:
         if self._path_decides:
@@ -126,7 +139,12 @@ class RouteTable:
             where = f"{place}.routes[{number}]" if route.id else place
             path = _canonical(written, f"{where}.match.path")
             for table, host in zip([own, *tables], ["", *hosts], strict=True):
-                if not table.add(path, entry):
+                if table.add(path, entry):
+                    continue
+                if table is self._hosts.get(""):
+                    # Services without hosts: Envoy's context_extensions tell them apart.
+                    table.block(path, entry)
+                else:
                     what = f"{host or 'every host'}{path or '/*'}"
                     raise DocumentError(f"{where}: {what} is already taken by another route")
 
@@ -138,6 +156,8 @@ class RouteTable:
     def match(self, request: Request) -> Route:
         """The policy for a request. Raises `Denied`."""
         service = request.context.get("service")
+        if service is None and "route" in request.context:
+            raise Denied(NO_ROUTE)
         route = self._by_host(request) if service is None else self._by_name(service, request)
         if route is None:
             raise Denied(NO_ROUTE)

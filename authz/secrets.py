@@ -98,7 +98,7 @@ class KeyRing(Struct, frozen=True):
         try:
             data = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
             for key in self.keys:
-                if key.id == identifier:
+                if key.id == identifier and _b64(data) == encoded:
                     nonce, sealed = data[:NONCE_BYTES], data[NONCE_BYTES:]
                     return AESGCM(key.secret).decrypt(nonce, sealed, None)
         except (InvalidTag, ValueError):

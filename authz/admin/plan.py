@@ -269,6 +269,12 @@ def _config_lines(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Line]:
 
 
 def _warnings(document: Document) -> Iterator[str]:
+    hostless = [index for index, service in enumerate(document.services) if not service.hosts]
+    for index in hostless[1:]:
+        yield (
+            f"services[{index}]: no hosts, like services[{hostless[0]}]: where both would match, "
+            "only Envoy's context_extensions can tell them apart"
+        )
     names = {consumer.username for consumer in document.consumers}
     for index, service in enumerate(document.services):
         auths = [(f"services[{index}]", service.auth)] if not service.routes else []

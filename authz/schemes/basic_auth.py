@@ -131,8 +131,8 @@ class BasicAuth(Settings, frozen=True):
         if not self.hide_credentials:
             return ()
         # Of another scheme it is somebody else's, perhaps the upstream's own.
-        sent = request.headers.first("authorization") or ""
-        basic = split_scheme(sent, tolerant=self.tolerant)[0].lower() == "basic"
+        sent = (part for v in request.headers.get("authorization") for part in v.split(","))
+        basic = any(part.strip(_BLANKS)[:5].lower() == "basic" for part in sent)
         return (_PLACE,) if basic or proven else ()
 
 

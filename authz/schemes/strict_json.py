@@ -23,13 +23,16 @@ def loads(data: bytes) -> Any:
     try:
         text = data.decode("utf-8")
         _check_depth(text)
-        return json.loads(
+        value = json.loads(
             text,
             object_pairs_hook=_without_duplicates,
             parse_constant=_refuse,
             parse_int=_integer,
             parse_float=_number,
         )
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate is no character
+        return value
     except (ValueError, RecursionError):
         raise NotStrict("not strict JSON") from None
 
@@ -58,8 +61,6 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         raise NotStrict("a name is given twice")
-    for name in made:
-        name.encode()  # a lone surrogate is no character
     return made
 
 

@@ -94,7 +94,8 @@ def test_more_than_will_be_done_in_time_is_refused_at_once(
     made = Passwords(at_once=2, waiting=1, patience=20)
     answers: list[bool] = []
     threads = [
-        threading.Thread(target=lambda: answers.append(made.verify("p", HASH))) for _ in range(3)
+        threading.Thread(target=lambda p=password: answers.append(made.verify(p, HASH)))
+        for password in "abc"
     ]
     for thread in threads:
         thread.start()
@@ -126,7 +127,34 @@ def test_whoever_waits_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     thread.start()
     assert running.acquire(timeout=20)
 
-    with pytest.raises(Overloaded):
-        made.verify("p", HASH)
+    for password in ("p", "another"):
+        with pytest.raises(Overloaded):
+            made.verify(password, HASH)
     gate.set()
     thread.join(20)
+
+
+def test_a_burst_of_one_password_is_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a restart all of a client's connections ask at once."""
+    gate, hashes = threading.Event(), []
+
+    def slow(password: str, hashed: str) -> bool:
+        hashes.append(hashed)
+        return gate.wait(20)
+
+    monkeypatch.setattr(passwords, "verify_password", slow)
+    made = Passwords(at_once=1, waiting=0, patience=20)
+    answers: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(made.verify("p", HASH))) for _ in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    until(lambda: hashes, "one computes")
+    gate.set()
+    for thread in threads:
+        thread.join(20)
+
+    # Whoever came after the answer found it remembered, or asked anew.
+    assert answers == [True] * 20
+    assert len(hashes) < 20

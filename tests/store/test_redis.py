@@ -285,7 +285,7 @@ def test_through_a_sentinel(own_valkey: Valkey, sentinel: str) -> None:
 
 def test_in_a_cluster(tmp_path: Path) -> None:
     """One slot holds all: reads, transactions and change notices work as elsewhere."""
-    server = Valkey(tmp_path, "--cluster-enabled", "yes")
+    server = Valkey(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     try:
         client = server.client()
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)

@@ -1,0 +1,112 @@
+"""The walk-throughs of API7's manual, "Set Up API Authentication": its curl lines, typed into a
+shell against `authz up`, with its statuses and bodies.
+
+One thing differs: the manual's gateway listens on port 9080, here it is a port that is free.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("curl") is None, reason="curl is not installed, and its lines are what is tested"
+)
+
+DOCUMENTS = Path(__file__).parents[2] / "docs" / "walkthroughs"
+UNAUTHORIZED, OK = "HTTP/1.1 401 Unauthorized", "HTTP/1.1 200 OK"
+FREE = ("--port", "0", "--redis-port", "0", "--metrics-port", "0")
+
+#: Each document's steps: the line, the first line of the answer, the body if the manual has one.
+STEPS = {
+    "key-auth.yaml": (
+        (
+            'curl -i "http://127.0.0.1:9080/ip"',
+            UNAUTHORIZED,
+            '{"message":"Missing API key found in request"}',
+        ),
+        (
+            'curl -i "http://127.0.0.1:9080/ip" -H "apikey: wrongkey"',
+            UNAUTHORIZED,
+            '{"message":"Invalid API key in request"}',
+        ),
+        ('curl -i "http://127.0.0.1:9080/ip" -H "apikey: alice-primary-key"', OK, None),
+    ),
+    "basic-auth.yaml": (
+        (
+            'curl -i "http://127.0.0.1:9080/ip"',
+            UNAUTHORIZED,
+            '{"message":"Missing authorization in request"}',
+        ),
+        (
+            'curl -i "http://127.0.0.1:9080/ip" -u alice:wrong-password',
+            UNAUTHORIZED,
+            '{"message":"Invalid user authorization"}',
+        ),
+        ('curl -i "http://127.0.0.1:9080/ip" -u alice:alice-password', OK, None),
+    ),
+}
+CHALLENGES = {"key-auth.yaml": 'apikey realm="key"', "basic-auth.yaml": 'Basic realm="basic"'}
+
+
+@contextmanager
+def up(document: Path, state: Path) -> Iterator[int]:
+    """`authz up` with this document; the port of its Envoy."""
+    command = [sys.executable, "-m", "authz", "up", *FREE, "--workers", "2"]
+    with subprocess.Popen(
+        [*command, "--document", str(document), "--state-dir", str(state)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={name: text for name, text in os.environ.items() if not name.startswith("AUTHZ_")},
+    ) as process:
+        try:
+            assert process.stdout
+            printed = ""
+            while "Ctrl-C stops everything" not in printed:
+                line = process.stdout.readline()
+                assert line, printed
+                printed += line
+            yield int(re.findall(r"curl -i http://127\.0\.0\.1:(\d+)/ip", printed)[0])
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
+def typed(line: str, port: int) -> tuple[str, dict[str, str], str]:
+    """First line, headers and body of what curl shows."""
+    here = line.replace(":9080/", f":{port}/")
+    # The progress meter is for terminals; a proxy of the surroundings is nobody's business here.
+    env = {name: text for name, text in os.environ.items() if not name.lower().endswith("_proxy")}
+    done = subprocess.run(
+        here, shell=True, capture_output=True, text=True, timeout=30, check=True, env=env
+    )
+    head, _, body = done.stdout.partition("\n\n")
+    first, *lines = head.splitlines()
+    headers = dict(each.split(": ", 1) for each in lines)
+    return first, {name.lower(): value for name, value in headers.items()}, body
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_walkthrough(name: str, tmp_path: Path) -> None:
+    """Every step shows what the manual says."""
+    with up(DOCUMENTS / name, tmp_path / "state") as port:
+        for line, status, body in STEPS[name]:
+            first, headers, text = typed(line, port)
+            assert first == status, line
+            assert headers["content-type"] == "application/json"
+            assert body is None or text == body, line
+            if status == UNAUTHORIZED:
+                assert headers["www-authenticate"] == CHALLENGES[name]
+            else:
+                assert json.loads(text)["headers"]["X-Consumer-Username"] == "alice"
