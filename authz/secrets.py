@@ -1,7 +1,7 @@
 """Secrets at rest: the key ring, keyed digests, record seals and password hashes.
 
 The key ring stays outside the store. It is a list of 256-bit keys, newest first: the newest
-writes, all of them read. From each key three subkeys are derived (HKDF-SHA256, RFC 5869), one a
+writes, all of them read. From each key two subkeys are derived (HKDF-SHA256, RFC 5869), one a
 purpose, so that no two uses share a key.
 """
 
@@ -19,14 +19,11 @@ from typing import Any
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 from argon2.low_level import Type
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Struct
 
 KEY_BYTES = 32
-NONCE_BYTES = 12
 _LINE = re.compile(r"([A-Za-z0-9_-]{1,32}):([A-Za-z0-9+/_=-]+)")
 _DIGEST = re.compile(r"[A-Za-z0-9_-]{1,32}\.[A-Za-z0-9_-]{43}")
 
@@ -45,7 +42,6 @@ class Subkeys(Struct, frozen=True):
     id: str
     index: bytes
     record: bytes
-    secret: bytes
 
     def __repr__(self) -> str:
         return f"Subkeys({self.id})"
@@ -86,25 +82,6 @@ class KeyRing(Struct, frozen=True):
         tag = _b64(_mac(key.record, _framed(name, payload)))
         return f"{key.id}.{tag}.".encode() + payload
 
-    def encrypt(self, secret: bytes) -> str:
-        """A secret that must be had back, as text (AES-256-GCM under the newest key)."""
-        key = self.keys[0]
-        nonce = randomness.token_bytes(NONCE_BYTES)
-        return f"{key.id}.{_b64(nonce + AESGCM(key.secret).encrypt(nonce, secret, None))}"
-
-    def decrypt(self, text: str) -> bytes:
-        """What was encrypted. Raises `SealBroken`."""
-        identifier, _, encoded = text.partition(".")
-        try:
-            data = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
-            for key in self.keys:
-                if key.id == identifier and _b64(data) == encoded:
-                    nonce, sealed = data[:NONCE_BYTES], data[NONCE_BYTES:]
-                    return AESGCM(key.secret).decrypt(nonce, sealed, None)
-        except (InvalidTag, ValueError):
-            pass
-        raise SealBroken("an encrypted secret")
-
     def unseal(self, name: str, record: bytes) -> bytes:
         """The payload of a sealed record. Raises `SealBroken`."""
         identifier, _, rest = record.partition(b".")
@@ -131,7 +108,7 @@ def _subkeys(content: str, number: int) -> Subkeys:
         key = b""
     if not found or len(key) != KEY_BYTES:
         raise KeyRingError(f"key ring line {number}: expected `id:base64 of {KEY_BYTES} bytes`")
-    purposes = (b"index", b"record", b"secret")
+    purposes = (b"index", b"record")
     return Subkeys(found[1], *(_derive(key, purpose) for purpose in purposes))
 
 
@@ -145,27 +122,6 @@ def _mac(key: bytes, message: bytes) -> bytes:
 
 def _b64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-class Recoverable:
-    """A secret that is stored encrypted, because checking a signature takes the secret itself.
-
-    Where it is bound to its record, the record's seal binds it. It never shows in a repr.
-    """
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: bytes) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Recoverable) and hmac.compare_digest(self.value, other.value)
-
-    def __hash__(self) -> int:
-        return hash(self.value)
-
-    def __repr__(self) -> str:
-        return "Recoverable()"
 
 
 def create_keyring(path: Path) -> None:
@@ -251,15 +207,6 @@ class KeyRingVault:
 
     def is_digest(self, text: str) -> bool:
         return self.ring.knows(text)
-
-    def encrypt(self, secret: bytes) -> str:
-        return self.ring.encrypt(secret)
-
-    def decrypt(self, text: str) -> bytes:
-        try:
-            return self.ring.decrypt(text)
-        except SealBroken:
-            raise ValueError("not encrypted under a key that the key ring holds") from None
 
     def hash_password(self, password: str) -> str:
         return hash_password(password)

@@ -42,6 +42,9 @@ logger = logging.getLogger("authz")
 
 #: Exit status of a worker that no restart would mend, such as an address in use.
 HOPELESS = 2
+#: Seconds that a worker waits for its policy before it listens all the same, to say that it has
+#: none: a successor inherits its predecessor's address, which Envoy may still hold to be healthy.
+PATIENCE = 2.0
 #: Seconds between attempts to become ready.
 RETRY = 0.5
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -80,20 +83,23 @@ class Worker:
         )
         self._server = _server(settings, self.service, self._health)
         self._changed = threading.Event()
+        self._loaded = threading.Event()
         self._stopped = threading.Event()
         self._complaint = ""
         self._config: dict[str, Any] | None = None
         self._keeper = threading.Thread(target=self._keep, name="config", daemon=True)
 
-    def start(self, address: str) -> int:
-        """Listen; returns the port (0 for a Unix socket). Raises `AddressInUse`."""
+    def start(self, address: str, patience: float = 0.0) -> int:
+        """Listen once there is a policy, or after `patience` seconds; returns the port (0 for a
+        Unix socket). Raises `AddressInUse`."""
         self._announce(NOT_SERVING)
+        self._keeper.start()
+        self._loaded.wait(patience)
         try:
             port = self._server.add_insecure_port(address)
         except RuntimeError:
             raise AddressInUse(f"{address} cannot be listened on; is it in use?") from None
         self._server.start()
-        self._keeper.start()
         return int(port)
 
     def drain(self) -> None:
@@ -143,6 +149,7 @@ class Worker:
         routes = RouteTable(document.decode(config))
         self.service.engine = Engine(routes, store.memory, store.waiting)
         self._config = config
+        self._loaded.set()
         CONFIG.labels("accepted").inc()
         CONFIG_LOADED.set(time.time())
         READY.set(1)
@@ -229,7 +236,7 @@ def main() -> int:
     log = DecisionLog(sys.stdout.fileno())
     worker = Worker(order.settings, log=log, keyring=os.environ.get("AUTHZ_KEYRING"))
     try:
-        worker.start(order.address)
+        worker.start(order.address, PATIENCE)
     except AddressInUse as error:
         logger.error("%s", error)
         return HOPELESS

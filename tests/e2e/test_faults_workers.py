@@ -169,7 +169,7 @@ def test_everything_down_and_back(stack: Stack, record: Record) -> None:
     judge(stack, load.shots)
     meanwhile = [shot for shot in since(load.shots, down) if shot.started < starting]
     assert {shot.status for shot in meanwhile} == {503}
-    back = max(shot.started for shot in wrong(since(load.shots, down))) - serving
+    back = max(0.0, max(shot.started for shot in wrong(since(load.shots, down))) - serving)
     print(f"everything down: the last 503 {back * 1000:.0f} ms after both workers serve again")
     record("recovery", back)
     assert back <= 2.0
