@@ -329,7 +329,7 @@ def _credential_row(record: CredentialRecord) -> dict[str, object]:
 
 
 def _instant(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else ""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}" if seconds else ""
 
 
 def _table(rows: list[dict[str, object]], *, as_json: bool) -> None:
@@ -339,10 +339,15 @@ def _table(rows: list[dict[str, object]], *, as_json: bool) -> None:
     if not rows:
         out.print("none")
         return
-    table = Table(*rows[0], box=None, pad_edge=False)
+    columns = [name for name in rows[0] if any(_cell(row[name]) for row in rows)]
+    table = Table(box=None, pad_edge=False)
+    for name in columns:
+        table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(escape(_cell(value)) for value in row.values()))
-    out.print(table)
+        table.add_row(*(escape(_cell(row[name])) for name in columns))
+    # In a pipe there is no edge to keep to.
+    console = out if out.is_terminal else Console(width=1000, highlight=False)
+    console.print(table)
 
 
 def _cell(value: object) -> str:
