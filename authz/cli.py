@@ -16,9 +16,10 @@ from authz.admin.credentials import Refused
 from authz.admin.options import with_settings
 from authz.config import Settings, SettingsError
 from authz.contracts import StoreDown
-from authz.document import DocumentError
+from authz.plain import DocumentError
 from authz.secrets import KeyRingError
-from authz.store.redis import StoreConflict, StoreUrlError
+from authz.store.redis import StoreConflict
+from authz.store.target import StoreUrlError
 
 #: What a person can mend; shown in one line, without a trace.
 MENDABLE = (

@@ -12,7 +12,7 @@ import yaml
 from msgspec import Meta, Struct
 
 from authz.store.open import StoreSettings
-from authz.store.redis import Target
+from authz.store.target import Target
 
 PREFIX = "AUTHZ_"
 

@@ -7,17 +7,17 @@ Reading is strict. An error names its place in the document, such as
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import msgspec
-import yaml
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
 from authz.contracts import Draft, Scheme
-from authz.schemes import SCHEMES, strict_json
+from authz.plain import DocumentError, read_text, require_storable
+from authz.schemes import SCHEMES
 from authz.schemes.settings import Profile, whole
 from authz.secrets import Secret, Unresolved
 
@@ -56,16 +56,10 @@ Name = Annotated[
 ]
 OwnHeader = Annotated[str, Meta(pattern=whole(r"[Xx]-[Cc]onsumer-[A-Za-z0-9-]{1,64}"))]
 HeaderText = Annotated[str, Meta(pattern=whole(r"[ -~]{0,1024}"))]
-#: No document is nested as deep, or has as many values.
-MAX_DEPTH, MAX_VALUES = 64, 50_000_000
 #: APISIX's rule for user names, under its profiles.
 _APISIX_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
 #: Headers that we set ourselves; a consumer's own headers may not take their names.
 RESERVED = ("x-consumer-username", "x-consumer-custom-id", "x-consumer-groups")
-
-
-class DocumentError(Exception):
-    """The document is refused. The text names the place and what was expected there."""
 
 
 def _field(kind: str) -> str:
@@ -170,21 +164,6 @@ class Document(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 # -- reading ---------------------------------------------------------------------------------------
 
 
-class _Loader(yaml.CSafeLoader):
-    """YAML that refuses a mapping with one key twice, which hides the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
-                line = node.start_mark.line + 1
-                raise DocumentError(f"line {line}: {key!r} is given twice in one mapping")
-            if isinstance(key, Hashable):
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def load(path: Path) -> Document:
     """Read a document from a YAML or JSON file; secrets are resolved relative to it."""
     try:
@@ -196,72 +175,19 @@ def load(path: Path) -> Document:
 
 def parse(text: str, base: Path = Path()) -> Document:
     """A document from YAML or JSON text, checked whole, its secrets resolved."""
-    plain = _plain(text)
+    plain = read_text(text)
     return resolve(decode(plain if plain is not None else {}), base)
-
-
-def _plain(text: str) -> Any:
-    try:
-        return strict_json.loads(text.encode())
-    except (strict_json.NotStrict, UnicodeEncodeError):
-        pass  # YAML, or JSON with a mistake, which YAML's reader puts in better words
-    try:
-        _check_depth(text)
-        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
-    except yaml.YAMLError as error:
-        raise DocumentError(f"not YAML: {' '.join(str(error).split())}") from None
-    except DocumentError:
-        raise
-    except Exception as error:
-        # PyYAML's own converters trip over scalars such as `0b_` or `2024-99-99`.
-        raise DocumentError(f"not YAML: {error.__class__.__name__} in a scalar") from None
-
-
-def _check_depth(text: str) -> None:
-    """libyaml's composer recurses on the C stack; its event stream does not."""
-    depth = 0
-    for event in yaml.parse(text, yaml.CSafeLoader):
-        if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise DocumentError(f"nested deeper than {MAX_DEPTH}")
-        elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
-            depth -= 1
 
 
 def decode(plain: Any) -> Document:
     """A document from plain values, as YAML and JSON give them; secrets are left as written."""
-    _weigh(plain, {})
+    require_storable(plain)
     try:
         document = msgspec.convert(plain, Document, dec_hook=_decode_secret)
     except msgspec.ValidationError as error:
         raise DocumentError(_place_first(str(error))) from None
     _check(document)
     return document
-
-
-def _weigh(plain: Any, known: dict[int, int], depth: int = 0) -> int:
-    """How many values there are, aliases counted as often as they are used.
-
-    Raises `DocumentError` for what YAML can write and nothing can store: a value inside itself, a
-    few lines that stand for billions, half a character (an escaped lone surrogate).
-    """
-    if isinstance(plain, str):
-        if not plain.isascii() and any("\ud800" <= character <= "\udfff" for character in plain):
-            # Which text is not said: it may be a secret.
-            raise DocumentError("document: a text holds half a character (a lone surrogate)")
-    elif isinstance(plain, (dict, list)):
-        if depth > MAX_DEPTH:
-            raise DocumentError(f"document: nested deeper than {MAX_DEPTH}")
-        if id(plain) not in known:
-            parts = (
-                (p for pair in plain.items() for p in pair) if isinstance(plain, dict) else plain
-            )
-            known[id(plain)] = 1 + sum(_weigh(part, known, depth + 1) for part in parts)
-            if known[id(plain)] > MAX_VALUES:
-                raise DocumentError(f"document: aliases make more than {MAX_VALUES} values of it")
-        return known[id(plain)]
-    return 1
 
 
 def _decode_secret(type_: type, written: Any) -> Any:

@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from authz.contracts import Scheme
 from authz.denials import MALFORMED, NO_ROUTE, UNSAFE_PATH
-from authz.document import Document, DocumentError, RouteEntry, ServiceEntry, schemes_of
+from authz.document import Document, RouteEntry, ServiceEntry, schemes_of
+from authz.plain import DocumentError
 from authz.values import Denied, Request
 
 #: What a backend may resolve to another path than we matched: dot segments, empty segments, back

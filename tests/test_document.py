@@ -10,16 +10,8 @@ import msgspec
 import pytest
 import yaml
 
-from authz.document import (
-    Document,
-    DocumentError,
-    credential_id,
-    decode,
-    draft_of,
-    parse,
-    schema,
-    schemes_of,
-)
+from authz.document import Document, credential_id, decode, draft_of, parse, schema, schemes_of
+from authz.plain import DocumentError
 from authz.schemes.basic_auth import BasicAuth
 from authz.schemes.key_auth import KeyAuth
 

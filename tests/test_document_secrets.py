@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from authz.document import DocumentError, chosen, load, parse
+from authz.document import chosen, load, parse
+from authz.plain import DocumentError
 
 SECRETS = """
 profile: {profile}

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authz.denials import MALFORMED, NO_ROUTE, UNSAFE_PATH
-from authz.document import Document, DocumentError, decode, parse
+from authz.document import Document, decode, parse
+from authz.plain import DocumentError
 from authz.routes import RouteTable, host_name
 from authz.values import Denied, Deny, Request
 from tests.support.texts import wire_texts

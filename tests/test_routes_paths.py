@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authz.denials import UNSAFE_PATH
-from authz.document import DocumentError, decode
+from authz.document import decode
+from authz.plain import DocumentError
 from authz.routes import RouteTable, canonical_path
 from authz.values import Denied, Request
 

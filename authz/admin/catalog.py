@@ -19,7 +19,8 @@ from authz.schemes import SCHEMES
 from authz.secrets import KeyRing, KeyRingError, KeyRingVault
 from authz.store.keys import Keys
 from authz.store.records import Codec, ConsumerRecord, CredentialRecord, Epoch, Locator
-from authz.store.redis import RedisStore, StoreConflict, Target
+from authz.store.redis import RedisStore, StoreConflict
+from authz.store.target import Target
 
 #: Records read in one round trip.
 CHUNK = 1000

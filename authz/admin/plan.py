@@ -17,14 +17,8 @@ from msgspec import UNSET, Struct
 
 from authz.admin.catalog import Catalog, Changes, ConsumerName, CredentialName, Snapshot
 from authz.contracts import Vault
-from authz.document import (
-    ConsumerEntry,
-    Document,
-    DocumentError,
-    credential_id,
-    draft_of,
-    schemes_of,
-)
+from authz.document import ConsumerEntry, Document, credential_id, draft_of, schemes_of
+from authz.plain import DocumentError
 from authz.routes import RouteTable
 from authz.store.records import ConsumerRecord, CredentialRecord, Locator
 

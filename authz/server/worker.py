@@ -27,7 +27,7 @@ from msgspec import Struct
 from authz import document
 from authz.config import Settings
 from authz.contracts import StoreDown
-from authz.document import DocumentError
+from authz.plain import DocumentError
 from authz.routes import RouteTable
 from authz.schemes import SCHEMES
 from authz.secrets import KeyRing, KeyRingError, read_keyring

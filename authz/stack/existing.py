@@ -10,7 +10,7 @@ from authz.contracts import StoreDown
 from authz.secrets import KeyRingError, read_keyring
 from authz.stack.layout import Layout
 from authz.stack.processes import StackError
-from authz.store.redis import StoreUrlError, Target
+from authz.store.target import StoreUrlError, Target
 
 
 def is_empty(layout: Layout) -> bool:

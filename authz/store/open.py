@@ -15,7 +15,8 @@ from authz.store.listener import Listener
 from authz.store.lookups import Memory, Records, Waiting
 from authz.store.passwords import Passwords
 from authz.store.records import Codec
-from authz.store.redis import RedisStore, Target
+from authz.store.redis import RedisStore
+from authz.store.target import Target
 
 
 class StoreSettings(Struct, frozen=True):

@@ -10,10 +10,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import urlsplit
 
 import redis
-from msgspec import Struct
 from redis import exceptions as errors
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
@@ -21,6 +20,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from authz.contracts import Observer, StoreDown
+from authz.store.target import Target, hosts_of, login_of
 
 #: Why the store could not answer, the more special class first.
 REASONS: tuple[tuple[type[Exception], str], ...] = (
@@ -39,11 +39,6 @@ EMPTY = "store_empty"
 #: Refusals of one command that say nothing about the next.
 _ANSWERED = ("store_full", "store_read_only", "store_error")
 
-#: What a store's URL may begin with.
-SCHEMES = (
-    *("redis", "rediss", "unix"),
-    *("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"),
-)
 #: So many calls in a row must run out of time before the breaker opens: one may be bad luck, on a
 #: machine that is busy. A refused connection opens it at once.
 TIMEOUTS_IN_A_ROW = 3
@@ -53,52 +48,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
 LINK_TIMEOUT = 1.0
 
 
-class StoreUrlError(Exception):
-    """The store's URL cannot be understood. The text says what is expected."""
-
-
 class StoreConflict(Exception):
     """Somebody else changed the store meanwhile; plan again."""
-
-
-class Target(Struct, frozen=True):
-    """Where the store is: `redis://`, `rediss://`, `unix://`, with `+sentinel` or `+cluster`.
-
-    `redis+sentinel://host:26379,host:26379/SERVICE/DB` asks Sentinels for the primary;
-    `redis+cluster://host:port,host:port` names some nodes of a cluster.
-    """
-
-    url: str
-
-    def __repr__(self) -> str:
-        return f"Target({self.shown})"
-
-    @property
-    def shown(self) -> str:
-        """The URL without its password, for messages."""
-        parts = urlsplit(self.url)
-        host = parts.netloc.rpartition("@")[2]
-        return f"{parts.scheme}://{host}{parts.path}"
-
-    def check(self) -> None:
-        """Raises `StoreUrlError` for a URL that cannot name a store."""
-        try:
-            parts = urlsplit(self.url)
-            if parts.scheme not in SCHEMES:
-                raise ValueError(f"{parts.scheme}:// is not one of them")
-            if parts.scheme.endswith(("+sentinel", "+cluster")):
-                _hosts(parts.netloc)
-            elif parts.scheme != "unix" and not parts.hostname:
-                raise ValueError("no host")
-            else:
-                _ = parts.port
-            if parts.scheme.endswith("+sentinel") and not parts.path.strip("/"):
-                raise ValueError("no service name")
-        except ValueError as error:
-            raise StoreUrlError(
-                f"{self.shown}: {error}; expected redis://HOST:PORT/DB, rediss://…, unix:///PATH, "
-                "redis+sentinel://HOST:PORT,…/SERVICE or redis+cluster://HOST:PORT,…"
-            ) from None
 
 
 def connect(target: Target, timeout: float, *, protocol: int = 2) -> Any:
@@ -119,35 +70,16 @@ def connect(target: Target, timeout: float, *, protocol: int = 2) -> Any:
     return redis.Redis.from_url(target.url, **options)
 
 
-def _hosts(netloc: str) -> list[tuple[str, int]]:
-    pairs = (address.rpartition(":") for address in netloc.rpartition("@")[2].split(","))
-    return [(host, int(port)) for host, _, port in pairs]
-
-
-def _login(url: str) -> dict[str, Any]:
-    parts = urlsplit(url)
-    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    login: dict[str, Any] = {}
-    if user:
-        login["username"] = unquote(user)
-    if password:
-        login["password"] = unquote(password)
-    if parts.scheme.startswith("rediss"):
-        login["ssl"] = True
-    login.update((k, v) for k, v in parse_qsl(parts.query) if k.startswith("ssl_"))
-    return login
-
-
 def _cluster(url: str, options: dict[str, Any]) -> Any:
-    nodes = [ClusterNode(host, port) for host, port in _hosts(urlsplit(url).netloc)]
-    return RedisCluster(startup_nodes=nodes, **options, **_login(url))
+    nodes = [ClusterNode(host, port) for host, port in hosts_of(url)]
+    return RedisCluster(startup_nodes=nodes, **options, **login_of(url))
 
 
 def _sentinel(url: str, options: dict[str, Any]) -> Any:
     service, _, database = urlsplit(url).path.strip("/").partition("/")
     limits = {k: options[k] for k in ("socket_timeout", "socket_connect_timeout")}
-    sentinel = Sentinel(_hosts(urlsplit(url).netloc), sentinel_kwargs=limits)
-    return sentinel.master_for(service, db=int(database or 0), **options, **_login(url))
+    sentinel = Sentinel(hosts_of(url), sentinel_kwargs=limits)
+    return sentinel.master_for(service, db=int(database or 0), **options, **login_of(url))
 
 
 @contextmanager

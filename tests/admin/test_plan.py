@@ -11,7 +11,7 @@ from authz.admin import credentials
 from authz.admin import plan as planning
 from authz.admin.catalog import Catalog, Changes
 from authz.admin.export import export
-from authz.document import DocumentError
+from authz.plain import DocumentError
 from authz.secrets import KeyRingError
 from authz.store.redis import StoreConflict
 from tests.support.valkey import Valkey

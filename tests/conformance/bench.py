@@ -17,12 +17,12 @@ from authz import document
 from authz.admin import plan as planning
 from authz.admin.catalog import Catalog
 from authz.config import Settings
-from authz.document import DocumentError
 from authz.pb.external_auth_pb2 import CheckResponse
+from authz.plain import DocumentError
 from authz.secrets import KeyRing
 from authz.server.decision_log import DecisionLog
 from authz.server.worker import Worker
-from authz.store.redis import Target
+from authz.store.target import Target
 from tests.conformance import direct
 from tests.conformance.case import Answer, Plain, Refusal, Sent
 from tests.support.valkey import Valkey

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-from authz.document import DocumentError, decode
+from authz.document import decode
+from authz.plain import DocumentError
 from authz.server import wire
 from tests.support.gateway import Gateway, ask
 from tests.support.people import basic, key

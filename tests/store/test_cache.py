@@ -12,7 +12,8 @@ from authz.admin.catalog import Silent
 from authz.contracts import NotCached, StoreDown
 from authz.store.cache import Cache
 from authz.store.link import Link
-from authz.store.redis import RedisStore, Target
+from authz.store.redis import RedisStore
+from authz.store.target import Target
 from tests.support.valkey import free_port
 
 Load = Callable[[str, str], Any]

@@ -10,7 +10,7 @@ from authz.contracts import Lookup, Lookups
 from authz.document import parse
 from authz.schemes import SCHEMES
 from authz.store.open import StoreSettings, open_store
-from authz.store.redis import Target
+from authz.store.target import Target
 from tests.support.memory import RING, Memory
 from tests.support.people import CONSUMERS
 from tests.support.valkey import Valkey

@@ -11,13 +11,8 @@ import pytest
 
 from authz.admin.catalog import Silent
 from authz.contracts import StoreDown
-from authz.store.redis import (
-    RedisStore,
-    StoreConflict,
-    StoreUrlError,
-    Target,
-    connect,
-)
+from authz.store.redis import RedisStore, StoreConflict, connect
+from authz.store.target import StoreUrlError, Target
 from tests.support.valkey import Valkey, free_port
 from tests.support.waiting import until
 

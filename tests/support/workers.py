@@ -21,7 +21,7 @@ from authz.pb.external_auth_pb2_grpc import AuthorizationStub
 from authz.secrets import KeyRing
 from authz.server.decision_log import DecisionLog
 from authz.server.worker import Worker
-from authz.store.redis import Target
+from authz.store.target import Target
 from tests.support.checks import Seen
 from tests.support.waiting import until
 
