@@ -85,6 +85,7 @@ class Worker:
         self._changed = threading.Event()
         self._loaded = threading.Event()
         self._stopped = threading.Event()
+        self._draining = threading.Event()
         self._complaint = ""
         self._config: dict[str, Any] | None = None
         self._keeper = threading.Thread(target=self._keep, name="config", daemon=True)
@@ -103,11 +104,13 @@ class Worker:
         return int(port)
 
     def drain(self) -> None:
-        """Tell Envoy's health checks to send nothing more."""
+        """Tell Envoy's health checks to send nothing more, whatever is applied from now on."""
+        self._draining.set()
         self._announce(NOT_SERVING)
 
     def stop(self, grace: float) -> None:
         """Finish what is in flight, within `grace` seconds."""
+        self._draining.set()
         self._stopped.set()
         self._changed.set()
         self._server.stop(grace).wait()
@@ -154,8 +157,10 @@ class Worker:
         CONFIG_LOADED.set(time.time())
         READY.set(1)
         self._complaint = ""
-        if not self._stopped.is_set():
+        if not self._draining.is_set():
             self._announce(SERVING)
+            if self._draining.is_set():  # set meanwhile: the last word is its own
+                self._announce(NOT_SERVING)
         logger.info("policy loaded")
 
     def _open(self) -> Store:

@@ -379,6 +379,17 @@ def test_a_new_policy_replaces_the_old_one(store: Valkey) -> None:
         until(lambda: client.ask(ALICE) == Seen("deny", 403, "no_route"), "the new policy")
 
 
+def test_a_new_policy_does_not_end_a_drain(store: Valkey) -> None:
+    """A worker about to stop takes the policy, and still says that nothing more may be sent."""
+    apply(store.url)
+    with running(store.url) as client:
+        client.worker.drain()
+        apply(store.url, "services: [{id: other, hosts: [other.test], auth: {key-auth: {}}}]")
+
+        until(lambda: client.ask(ALICE) == Seen("deny", 403, "no_route"), "the new policy")
+        assert probe(client.address, 5) == "NOT_SERVING"
+
+
 # -- hostile and broken requests -------------------------------------------------------------------
 
 
