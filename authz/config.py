@@ -72,6 +72,20 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     cache_misses: Annotated[
         int, Meta(ge=100, description="Unknown keys that a worker remembers.")
     ] = 20_000
+    jwks_stale_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86400,
+            description="Seconds that fetched JWK Sets are good while their URL is down.",
+        ),
+    ] = 3600.0
+    jwks_allow_private: Annotated[
+        bool, Meta(description="Fetch JWK Sets from private addresses and over plain http, too.")
+    ] = False
+    jwks_ca_file: Annotated[
+        str | None, Meta(description="A CA's certificate (PEM) for JWK Set URLs.")
+    ] = None
     threads: Annotated[int, Meta(ge=2, le=256, description="Threads a worker.")] = 16
     max_message_bytes: Annotated[
         int, Meta(ge=65536, description="The largest Check taken; above Envoy's max_request_bytes.")
@@ -104,6 +118,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             stale_seconds=self.stale_seconds,
             cache_records=self.cache_records,
             cache_misses=self.cache_misses,
+            jwks_stale_seconds=self.jwks_stale_seconds,
+            jwks_allow_private=self.jwks_allow_private,
+            jwks_ca_file=self.jwks_ca_file,
         )
 
     def __repr__(self) -> str:  # a URL may hold a password

@@ -2,15 +2,17 @@
 
 A scheme is a frozen msgspec Struct. Its fields are a route's settings, its `form` is what the
 store keeps of a credential, its `draft` is how an operator writes one down, and its
-`authenticate` is the check. Three outcomes, never two: None = nothing here for me, a Credential =
+`authenticate` is the check. Three outcomes, never two: None = nothing here for me, a Proof =
 proven, `Denied` = present and wrong.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from authz.values import Consumer, Credential, Deny, Place, Request
+from authz.jose.key_set import KeySet
+from authz.values import Consumer, Credential, Deny, Place, Proof, Request
 
 T = TypeVar("T")
 
@@ -55,6 +57,10 @@ class Observer(Protocol):
         """`up`, `alive`, `change` or `lost`."""
         ...
 
+    def key_set(self, error: str | None) -> None:
+        """A remote key set was fetched (None), or why not."""
+        ...
+
 
 class Lookup(Protocol):
     """What a scheme may ask while a request waits. Raises `StoreDown` rather than guess."""
@@ -77,6 +83,20 @@ class Lookup(Protocol):
         """Record a nonce for so many seconds; False when it is already recorded."""
         ...
 
+    def recall(self, secret: str) -> Any | None:
+        """What this process remembers of a secret, or None. It was true once: whoever recalls it
+        asks again for what may have changed since."""
+        ...
+
+    def remember(self, secret: str, value: Any) -> None:
+        """Keep a value under a keyed digest of a secret, for as long as there is room."""
+        ...
+
+    def key_set(self, url: str, kid: str | None) -> KeySet:
+        """The keys that stand at a URL; `kid` is the one that is wanted, which may be new. Raises
+        a `Fault` when there are none to be trusted."""
+        ...
+
 
 class Vault(Protocol):
     """What a draft may ask while it is written to the store."""
@@ -93,6 +113,14 @@ class Vault(Protocol):
 
     def password_matches(self, password: str, hashed: str) -> bool: ...
 
+    def encrypt(self, secret: bytes) -> str:
+        """A secret that must be had back, as text that is of no use without the key ring."""
+        ...
+
+    def decrypt(self, text: str) -> bytes:
+        """What was encrypted. Raises ValueError for what no key of the ring opens."""
+        ...
+
 
 class Draft(Protocol):
     """A credential as an operator writes it. Its fields may be `Secret`s, resolved beforehand."""
@@ -103,8 +131,9 @@ class Draft(Protocol):
         ...
 
     @classmethod
-    def reopen(cls, index: str, form: Any) -> dict[str, Any]:
-        """A stored credential as a document may hold it: no secret, fit to be applied again."""
+    def reopen(cls, index: str, form: Any, vault: Vault) -> dict[str, Any]:
+        """A stored credential as a document may hold it: no usable secret, fit to be applied
+        again."""
         ...
 
     @classmethod
@@ -121,6 +150,18 @@ class Scheme(Protocol):
     draft: ClassVar[type]
     # Whether the look-up key is a public identifier, such as a user name; else it is a secret.
     public_identifier: ClassVar[bool]
+    # Every reason that it may give for a refusal, and what it means.
+    reasons: ClassVar[Mapping[str, str]]
+
+    @property
+    def tells(self) -> tuple[str, ...]:
+        """Headers, in lower case, that it may tell the upstream: a client's own are removed."""
+        ...
+
+    @property
+    def tells_query(self) -> tuple[str, ...]:
+        """The same for query parameters."""
+        ...
 
     @property
     def anonymous_consumer(self) -> str | None: ...
@@ -138,8 +179,12 @@ class Scheme(Protocol):
         """The answer to a credential that does not hold."""
         ...
 
-    def authenticate(self, request: Request, store: Lookup) -> Credential | None:
+    def authenticate(self, request: Request, store: Lookup) -> Proof | None:
         """Check what was sent. Raises `Denied`; `Foreign` when it is another scheme's."""
+        ...
+
+    def notes(self, request: Request) -> tuple[tuple[str, str], ...]:
+        """What an operator may know of what was sent, as (what, text): never a secret."""
         ...
 
     def hidden(self, request: Request, *, proven: bool) -> tuple[Place, ...]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
@@ -53,6 +53,10 @@ Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339 with its zone.
 # No control characters; what is not printable ASCII travels percent-encoded in headers.
 Name = Annotated[
     str, Meta(pattern=whole(r"[^\x00-\x20\x7f]([^\x00-\x1f\x7f]{0,254}[^\x00-\x20\x7f])?"))
+]
+Endpoint = Annotated[
+    Literal["jwt-sign"],
+    Meta(description="What authz answers here by itself: `jwt-sign` issues tokens (jwt-auth)."),
 ]
 OwnHeader = Annotated[str, Meta(pattern=whole(r"[Xx]-[Cc]onsumer-[A-Za-z0-9-]{1,64}"))]
 HeaderText = Annotated[str, Meta(pattern=whole(r"[ -~]{0,1024}"))]
@@ -107,11 +111,13 @@ class Match(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 
 
 class RouteEntry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One route of a service; its `auth` replaces the service's."""
+    """One route of a service; its `auth` replaces the service's. What an `endpoint` answers never
+    reaches the upstream, and only the route's own `auth` guards it."""
 
     id: Id
     match: Match = Match()
     auth: Auth | None = None  # type: ignore[valid-type]
+    endpoint: Endpoint | None = None
 
 
 class ServiceEntry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

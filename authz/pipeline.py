@@ -7,6 +7,7 @@ exception that leaves `decide`; the edge makes it a fault. It never becomes an a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 
@@ -25,6 +26,7 @@ from authz.values import (
     Edits,
     Identity,
     Place,
+    Proof,
     Request,
     fold,
 )
@@ -33,6 +35,7 @@ USERNAME = "x-consumer-username"
 CREDENTIAL = "x-credential-identifier"
 CUSTOM_ID = "x-consumer-custom-id"
 GROUPS = "x-consumer-groups"
+UNAUTHORIZED = 401
 #: Headers that tell the upstream who is calling: ours to write, in every spelling.
 FAMILIES = ("x-consumer-", "x-credential-")
 ALWAYS = (USERNAME, CREDENTIAL, CUSTOM_ID, GROUPS)
@@ -51,22 +54,34 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
     try:
         refuse_look_alikes(request)
         route = routes.match(request)
-        proofs = list(authenticate(request, route, lookups.within(route.tenant)))
-        identity = same_caller(proofs, route)
-        edits = conceal(request, route, proofs)
+        store = lookups.within(route.tenant)
+        if route.endpoint is not None and not route.schemes:
+            return Verdict(route.endpoint.answer(request, store), route)
+        refuse_told_look_alikes(request, route)
+        callers = list(authenticate(request, route, store))
+        identity = same_caller(callers, route)
+        edits = conceal(request, route, callers)
+        spend(callers, store)
+        if route.endpoint is not None:
+            return Verdict(route.endpoint.answer(request, store), route)
     except Denied as denied:
         return Verdict(denied.deny, route)
-    return Verdict(admit(request, identity, edits), route)
+    return Verdict(admit(request, route, identity, edits, callers), route)
 
 
 # -- who -------------------------------------------------------------------------------------------
 
-#: A scheme and whom it proved.
-Proof = tuple[Scheme, Identity]
+
+class Caller(Struct, frozen=True):
+    """A scheme and whom it identified; `proof` is None for the anonymous consumer."""
+
+    scheme: Scheme
+    identity: Identity
+    proof: Proof | None
 
 
-def authenticate(request: Request, route: Route, store: Lookup) -> Iterator[Proof]:
-    """Every proof that the route asks for. Raises `Denied`."""
+def authenticate(request: Request, route: Route, store: Lookup) -> Iterator[Caller]:
+    """Every caller that the route asks for. Raises `Denied`."""
     if not route.schemes:
         raise Denied(denials.NO_SCHEME)
     if route.mode == "any":
@@ -76,32 +91,32 @@ def authenticate(request: Request, route: Route, store: Lookup) -> Iterator[Proo
         yield any_of(request, (scheme,), store)
 
 
-def any_of(request: Request, schemes: tuple[Scheme, ...], store: Lookup) -> Proof:
+def any_of(request: Request, schemes: tuple[Scheme, ...], store: Lookup) -> Caller:
     """The first scheme that finds a credential decides; a wrong one is not rescued by the next."""
     foreign: Deny | None = None
     for scheme in schemes:
         try:
-            credential = scheme.authenticate(request, store)
-            if credential is not None:
-                return scheme, identify(credential, scheme, request.at, store)
+            proof = scheme.authenticate(request, store)
+            if proof is not None:
+                return identify(proof, scheme, request.at, store)
         except Foreign as other:
             foreign = foreign or other.deny
             if scheme.tolerant and scheme.anonymous_consumer:
-                return scheme, anonymous(scheme, request.at, store)
+                return anonymous(scheme, request.at, store)
         except Denied as denied:
-            if scheme.tolerant and scheme.anonymous_consumer:
-                return scheme, anonymous(scheme, request.at, store)
+            if scheme.tolerant and scheme.anonymous_consumer and denied.deny.status == UNAUTHORIZED:
+                return anonymous(scheme, request.at, store)
             raise Denied(_offer_all(denied.deny, schemes)) from None
     if foreign is None:
         for scheme in schemes:
             if scheme.anonymous_consumer:
-                return scheme, anonymous(scheme, request.at, store)
+                return anonymous(scheme, request.at, store)
     raise Denied(_offer_all(foreign or schemes[0].missing(), schemes))
 
 
 def _offer_all(deny: Deny, schemes: tuple[Scheme, ...]) -> Deny:
     """Beside its own, an answer carries the challenge of every scheme that would do."""
-    if len(schemes) == 1:
+    if len(schemes) == 1 or deny.status != UNAUTHORIZED:
         return deny
     offers = dict.fromkeys(deny.challenges)
     for scheme in schemes:
@@ -109,13 +124,14 @@ def _offer_all(deny: Deny, schemes: tuple[Scheme, ...]) -> Deny:
     return deny.offering(tuple(offers))
 
 
-def identify(credential: Credential, scheme: Scheme, at: float, store: Lookup) -> Identity:
+def identify(proof: Proof, scheme: Scheme, at: float, store: Lookup) -> Caller:
     """The consumer behind a proven credential, both of them live. Raises `Denied`."""
+    credential = proof.credential
     consumer = store.consumer(credential.consumer)
     reason = not_live(credential, consumer, at)
     if reason is not None or consumer is None:
         raise Denied(scheme.invalid().because(reason or denials.CONSUMER_MISSING))
-    return Identity(consumer, credential, scheme.kind)
+    return Caller(scheme, Identity(consumer, credential, scheme.kind), proof)
 
 
 def not_live(credential: Credential | None, consumer: Consumer | None, at: float) -> str | None:
@@ -136,7 +152,7 @@ def _lapsed(thing: Credential | Consumer, reasons: denials.Lapses, at: float) ->
     return None
 
 
-def anonymous(scheme: Scheme, at: float, store: Lookup) -> Identity:
+def anonymous(scheme: Scheme, at: float, store: Lookup) -> Caller:
     """The consumer that stands for those who prove nothing. Raises `Denied` if it is not live."""
     assert scheme.anonymous_consumer is not None
     consumer = store.consumer(scheme.anonymous_consumer)
@@ -147,17 +163,26 @@ def anonymous(scheme: Scheme, at: float, store: Lookup) -> Identity:
         challenges = scheme.missing().challenges
         message = denials.NO_ANONYMOUS
         raise Denied(Deny(reason or "", 401, message, challenges, scheme.kind))
-    return Identity(consumer, None, scheme.kind)
+    return Caller(scheme, Identity(consumer, None, scheme.kind), None)
 
 
-def same_caller(proofs: list[Proof], route: Route) -> Identity:
+def same_caller(callers: list[Caller], route: Route) -> Identity:
     """The caller. Of several proofs the last names it, and unless the route says otherwise they
     are all one consumer's. Raises `Denied`."""
-    scheme, identity = proofs[-1]
-    names = {proof.consumer.username for _, proof in proofs}
+    last = callers[-1]
+    names = {caller.identity.consumer.username for caller in callers}
     if route.same_consumer and len(names) > 1:
-        raise Denied(scheme.invalid().because(denials.DIFFERENT_CONSUMERS))
-    return identity
+        raise Denied(last.scheme.invalid().because(denials.DIFFERENT_CONSUMERS))
+    return last.identity
+
+
+def spend(callers: list[Caller], store: Lookup) -> None:
+    """Use up what may be used once. Last, so that nothing else can fail afterwards and a stranger
+    cannot burn somebody's nonce. Raises `Denied` for a replay."""
+    for caller in callers:
+        once = caller.proof.once if caller.proof is not None else None
+        if once is not None and not store.claim(once.nonce, once.seconds):
+            raise Denied(once.refusal)
 
 
 # -- what the upstream is told ---------------------------------------------------------------------
@@ -172,30 +197,61 @@ def refuse_look_alikes(request: Request) -> None:
             raise Denied(denials.SPOOFED)
 
 
-def admit(request: Request, identity: Identity, edits: Edits) -> Allow:
+def refuse_told_look_alikes(request: Request, route: Route) -> None:
+    """The same for the headers that this route's schemes tell the upstream. Raises `Denied`."""
+    told = {name for scheme in route.schemes for name in scheme.tells}
+    if not told:
+        return
+    folded = {fold(name) for name in told}
+    for name in request.headers:
+        if name not in told and fold(name) in folded:
+            raise Denied(denials.SPOOFED)
+
+
+def admit(
+    request: Request, route: Route, identity: Identity, edits: Edits, callers: list[Caller]
+) -> Allow:
     """Tell the upstream who is calling, and nothing else of the kind."""
     told = dict(identity_headers(identity))
-    if edits.target is not None:
-        told[":path"] = edits.target
+    claims = None
+    for caller in callers:
+        if caller.proof is not None:
+            told.update((name, printable(text)) for name, text in caller.proof.headers if text)
+            claims = caller.proof.claims if caller.proof.claims is not None else claims
+    target = with_parameters(edits.target, request, callers)
+    if target is not None:
+        told[":path"] = target
     if edits.cookie is not None:
         told["cookie"] = edits.cookie
     remove = dict.fromkeys(edits.remove)
     remove.update(dict.fromkeys(ALWAYS))
     remove.update((name, None) for name in request.headers if name.startswith(FAMILIES))
+    remove.update((name, None) for scheme in route.schemes for name in scheme.tells)
     # Envoy removes after it sets: a name on both lists would be gone.
-    return Allow(identity, tuple(told.items()), tuple(n for n in remove if n not in told))
+    return Allow(identity, tuple(told.items()), tuple(n for n in remove if n not in told), claims)
 
 
-def conceal(request: Request, route: Route, proofs: list[Proof]) -> Edits:
-    """What hides every credential that was to be hidden, also those that nobody needed to look at.
+def with_parameters(target: str | None, request: Request, callers: list[Caller]) -> str | None:
+    """The target with the query parameters that were proven; None if it stays as it was."""
+    added = [pair for c in callers if c.proof is not None for pair in c.proof.query]
+    if not added:
+        return target
+    base = target if target is not None else places.escaped(request.target)
+    return f"{base}{'&' if '?' in base else '?'}{urlencode(added, quote_via=quote)}"
+
+
+def conceal(request: Request, route: Route, callers: list[Caller]) -> Edits:
+    """What hides every credential that was to be hidden, also those that nobody needed to look at,
+    and every query parameter that is the schemes' to tell.
 
     Raises `Denied` where that cannot be done: beside a hidden cookie stands one that no header of
     ours may repeat.
     """
     # By identity: a route may have two schemes of one kind, and only one of them was read.
-    proven = {id(scheme): identity.credential is not None for scheme, identity in proofs}
+    proven = {id(caller.scheme): caller.proof is not None for caller in callers}
     spots: list[Place] = []
     for scheme in route.schemes:
+        spots.extend(Place(query=name) for name in scheme.tells_query)
         # APISIX hides what was used, and leaves the rest.
         if id(scheme) in proven or not scheme.tolerant:
             spots.extend(scheme.hidden(request, proven=proven.get(id(scheme), False)))

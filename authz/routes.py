@@ -17,6 +17,7 @@ from msgspec import Struct
 from authz.contracts import Scheme
 from authz.denials import MALFORMED, NO_ROUTE, UNSAFE_PATH
 from authz.document import Document, RouteEntry, ServiceEntry, schemes_of
+from authz.endpoints import ENDPOINTS, Endpoint
 from authz.plain import DocumentError
 from authz.values import Denied, Request
 
@@ -48,6 +49,7 @@ class Route(Struct, frozen=True):
     mode: Literal["any", "all"]
     schemes: tuple[Scheme, ...]
     same_consumer: bool = True
+    endpoint: Endpoint | None = None
 
 
 class _Entry(Struct, frozen=True):
@@ -211,11 +213,23 @@ def _routes(
     if not service.routes:
         yield _route(service, None, document), None, []
     for entry in service.routes:
-        yield _route(service, entry, document), entry.match.path, entry.match.methods or []
+        made = _route(service, entry, document)
+        for path in _paths(entry):
+            yield made, path, entry.match.methods or []
+
+
+def _paths(entry: RouteEntry) -> tuple[str | None, ...]:
+    """The paths that a route covers: an endpoint is known by several."""
+    if entry.endpoint is None:
+        return (entry.match.path,)
+    own = ENDPOINTS[entry.endpoint].paths
+    return own if entry.match.path is None or entry.match.path in own else (entry.match.path,)
 
 
 def _route(service: ServiceEntry, entry: RouteEntry | None, document: Document) -> Route:
-    auth = entry.auth if entry is not None and entry.auth is not None else service.auth
+    endpoint = ENDPOINTS[entry.endpoint] if entry is not None and entry.endpoint else None
+    own = entry.auth if entry is not None else None
+    auth = own if own is not None or endpoint is not None else service.auth
     schemes = tuple(schemes_of(auth, document.profile)) if auth is not None else ()
     return Route(
         service=service.id,
@@ -224,6 +238,7 @@ def _route(service: ServiceEntry, entry: RouteEntry | None, document: Document) 
         mode="all" if auth is not None and isinstance(auth.all, list) else "any",
         schemes=schemes,
         same_consumer=auth is None or auth.same_consumer,
+        endpoint=endpoint,
     )
 
 

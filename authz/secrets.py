@@ -1,7 +1,7 @@
 """Secrets at rest: the key ring, keyed digests, record seals and password hashes.
 
 The key ring stays outside the store. It is a list of 256-bit keys, newest first: the newest
-writes, all of them read. From each key two subkeys are derived (HKDF-SHA256, RFC 5869), one a
+writes, all of them read. From each key three subkeys are derived (HKDF-SHA256, RFC 5869), one a
 purpose, so that no two uses share a key.
 """
 
@@ -19,11 +19,16 @@ from typing import Any
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 from argon2.low_level import Type
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Struct
 
+from authz.contracts import Vault
+
 KEY_BYTES = 32
+NONCE_BYTES = 12
 _LINE = re.compile(r"([A-Za-z0-9_-]{1,32}):([A-Za-z0-9+/_=-]+)")
 _DIGEST = re.compile(r"[A-Za-z0-9_-]{1,32}\.[A-Za-z0-9_-]{43}")
 
@@ -42,6 +47,7 @@ class Subkeys(Struct, frozen=True):
     id: str
     index: bytes
     record: bytes
+    secret: bytes
 
     def __repr__(self) -> str:
         return f"Subkeys({self.id})"
@@ -82,6 +88,25 @@ class KeyRing(Struct, frozen=True):
         tag = _b64(_mac(key.record, _framed(name, payload)))
         return f"{key.id}.{tag}.".encode() + payload
 
+    def encrypt(self, secret: bytes) -> str:
+        """A secret that must be had back, as text (AES-256-GCM under the newest key)."""
+        key = self.keys[0]
+        nonce = randomness.token_bytes(NONCE_BYTES)
+        return f"{key.id}.{_b64(nonce + AESGCM(key.secret).encrypt(nonce, secret, None))}"
+
+    def decrypt(self, text: str) -> bytes:
+        """What was encrypted. Raises `SealBroken`."""
+        identifier, _, encoded = text.partition(".")
+        try:
+            data = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+            for key in self.keys:
+                if key.id == identifier and _b64(data) == encoded:
+                    nonce, sealed = data[:NONCE_BYTES], data[NONCE_BYTES:]
+                    return AESGCM(key.secret).decrypt(nonce, sealed, None)
+        except (InvalidTag, ValueError):
+            pass
+        raise SealBroken("an encrypted secret")
+
     def unseal(self, name: str, record: bytes) -> bytes:
         """The payload of a sealed record. Raises `SealBroken`."""
         identifier, _, rest = record.partition(b".")
@@ -108,7 +133,7 @@ def _subkeys(content: str, number: int) -> Subkeys:
         key = b""
     if not found or len(key) != KEY_BYTES:
         raise KeyRingError(f"key ring line {number}: expected `id:base64 of {KEY_BYTES} bytes`")
-    purposes = (b"index", b"record")
+    purposes = (b"index", b"record", b"secret")
     return Subkeys(found[1], *(_derive(key, purpose) for purpose in purposes))
 
 
@@ -214,6 +239,35 @@ class KeyRingVault:
     def password_matches(self, password: str, hashed: str) -> bool:
         return verify_password(password, hashed)
 
+    def encrypt(self, secret: bytes) -> str:
+        return self.ring.encrypt(secret)
+
+    def decrypt(self, text: str) -> bytes:
+        try:
+            return self.ring.decrypt(text)
+        except SealBroken:
+            raise ValueError("not encrypted under a key of the key ring") from None
+
+
+class Recoverable:
+    """A secret that must be had back, such as the key of a signature: in memory as it is, in the
+    store encrypted."""
+
+    # No Struct: the codec would write one by itself, in the clear.
+    __slots__ = ("value",)
+
+    def __init__(self, value: bytes) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Recoverable) and hmac.compare_digest(self.value, other.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __repr__(self) -> str:
+        return "Recoverable()"
+
 
 # -- secrets in documents --------------------------------------------------------------------------
 
@@ -225,12 +279,13 @@ class Unresolved(Exception):
 class Secret:
     """A secret in a document: its text, or where to find it.
 
-    `source` is `text`, `env`, `file`, or, for values that are already safe, `digest` (of a key) or
-    `hash` (of a password). `$env://NAME` is APISIX's spelling of an environment reference.
+    `source` is `text`, `env`, `file`, or, for values that are already safe, `digest` (of a key),
+    `hash` (of a password) or `encrypted` (under the key ring). `$env://NAME` is APISIX's spelling
+    of an environment reference.
     """
 
     __slots__ = ("source", "value")
-    SOURCES = ("env", "file", "digest", "hash")
+    SOURCES = ("env", "file", "digest", "hash", "encrypted")
 
     def __init__(self, value: str, source: str = "text") -> None:
         if source == "text" and value.startswith("$env://"):
@@ -251,13 +306,13 @@ class Secret:
         got = kind.get(type(written), "something else")
         raise ValueError(
             f"expected a string, or one of {{env: NAME}}, {{file: PATH}}, "
-            f"{{digest: …}}, {{hash: …}}, got {got}"
+            f"{{digest: …}}, {{hash: …}}, {{encrypted: …}}, got {got}"
         )
 
     @property
     def safe(self) -> bool:
-        """Whether this is a digest or a hash already."""
-        return self.source in ("digest", "hash")
+        """Whether this is no secret's text, but what may be shown of one."""
+        return self.source in ("digest", "hash", "encrypted")
 
     def resolve(self, base: Path) -> Secret:
         """This secret with its text at hand; `base` is what relative file names start from."""
@@ -284,3 +339,12 @@ class Secret:
 
     def __repr__(self) -> str:
         return f"Secret({self.source})"
+
+
+def recover(secret: Secret, vault: Vault) -> bytes:
+    """The bytes of a secret of a document, exported or as its owner wrote it. Raises ValueError."""
+    if secret.source == "encrypted":
+        return vault.decrypt(secret.value)
+    if secret.safe or not secret.value:
+        raise ValueError("expected a secret that is not empty, or its {encrypted: …}")
+    return secret.value.encode("utf-8", "surrogateescape")

@@ -102,7 +102,9 @@ class Request(Struct, frozen=True):
 class Deny(Struct, frozen=True):
     """A refusal: a stable machine-readable reason, and what the client is told.
 
-    `scheme` is the kind of the scheme that refused; empty where none was asked.
+    `scheme` is the kind of the scheme that refused; empty where none was asked. `headers` go to the
+    client beside the challenges. `body`, when not None, is sent as plain text in place of the JSON
+    that holds the message.
     """
 
     reason: str
@@ -110,6 +112,8 @@ class Deny(Struct, frozen=True):
     message: str
     challenges: tuple[str, ...] = ()
     scheme: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    body: str | None = None
 
     def because(self, reason: str) -> Deny:
         """The same answer to the client, with a closer reason for the operator."""
@@ -159,6 +163,28 @@ class Credential(Struct, frozen=True, omit_defaults=True):
     expires_at: float = 0.0
 
 
+class Once(Struct, frozen=True):
+    """Something that may be used once within so many seconds, and the answer to a second use."""
+
+    nonce: str
+    seconds: int
+    refusal: Deny
+
+
+class Proof(Struct, frozen=True):
+    """A credential that was proven, and what it brings along.
+
+    `headers` (names in lower case, any text) and `query` are told to the upstream, `claims` to
+    Envoy's other filters (None: to nobody). `once` is spent when all else holds.
+    """
+
+    credential: Credential
+    headers: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
+    claims: Mapping[str, Any] | None = None
+    once: Once | None = None
+
+
 class Identity(Struct, frozen=True):
     """A proven caller. `credential` is None for the anonymous consumer."""
 
@@ -170,14 +196,16 @@ class Identity(Struct, frozen=True):
 class Place(Struct, frozen=True):
     """Where a credential sits. None switches a position off; header names are in lower case.
 
-    `tolerant` means to the letter and first come, first read, as APISIX does; otherwise copies
-    are a refusal, and hiding folds case and separators.
+    `body` names a member of a JSON object or a field of a form. `tolerant` means to the letter and
+    first come, first read, as APISIX does; otherwise copies are a refusal, and hiding folds case
+    and separators.
     """
 
     header: str | None = None
     query: str | None = None
     cookie: str | None = None
     tolerant: bool = False
+    body: str | None = None
 
 
 class Edits(Struct, frozen=True):
@@ -193,11 +221,26 @@ class Edits(Struct, frozen=True):
 
 
 class Allow(Struct, frozen=True):
-    """Let the request pass, with these headers set and removed."""
+    """Let the request pass, with these headers set and removed; `claims` go to Envoy's filters."""
 
     identity: Identity
     set: tuple[tuple[str, str], ...]
     remove: tuple[str, ...]
+    claims: Mapping[str, Any] | None = None
 
 
-Decision = Allow | Deny
+class Answer(Struct, frozen=True):
+    """Answer here and now: the request goes no further, and nothing was refused.
+
+    `body` is plain text. `reason` is stable, as a refusal's is.
+    """
+
+    reason: str
+    status: int
+    body: str = ""
+
+    def __repr__(self) -> str:  # the body may be a credential
+        return f"Answer({self.reason})"
+
+
+Decision = Allow | Deny | Answer

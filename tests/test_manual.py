@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from authz import denials
+from authz import denials, reasons
 from authz.cli import app
 from authz.config import Settings
-from authz.schemes import SCHEMES
+from authz.endpoints import ENDPOINTS
 from authz.server import service, wire
-from authz.store import passwords, records
+from authz.store import key_sets, passwords, records
 from authz.store import redis as store
 
 ROOT = Path(__file__).parent.parent
@@ -48,21 +48,25 @@ def test_every_link_of_the_manual_leads_somewhere() -> None:
 
 
 def all_reasons() -> set[str]:
-    """Every reason that the code can give."""
+    """Every reason that the code can give, but the schemes' own."""
     found = {deny.reason for deny in denials.GENERAL} | set(denials.LIVENESS)
-    found |= {reason for scheme in SCHEMES.values() for reason in scheme.reasons}
+    found |= {reason for endpoint in ENDPOINTS.values() for reason in endpoint.reasons}
     found |= {reason for _, reason in store.REASONS} | {store.EMPTY, store.BREAKER_OPEN}
-    found |= {records.CORRUPT, passwords.BUSY, wire.ALLOWED, wire.ANONYMOUS}
+    found |= {records.CORRUPT, passwords.BUSY, key_sets.UNAVAILABLE, wire.ALLOWED, wire.ANONYMOUS}
     return found | {service.NOT_READY, service.NOT_A_CHECK, service.CRASHED}
 
 
-def test_every_reason_is_explained() -> None:
-    """docs/reasons.md has each reason of the code, and no other."""
-    text = (ROOT / "docs" / "reasons.md").read_text()
-    rows = [line for line in text.splitlines() if line.startswith("| `")]
-    listed = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row.split("|")[1])}
+def test_every_reason_has_a_meaning() -> None:
+    """The table has each reason of the code, and no other."""
+    listed = [reason.name for _, section in reasons.SECTIONS for reason in section]
 
-    assert listed == all_reasons()
+    assert sorted(listed) == sorted(all_reasons())
+    assert all(reason.meaning for reason in reasons.of_schemes())
+
+
+def test_every_reason_is_explained() -> None:
+    """docs/reasons.md is what the code prints."""
+    assert (ROOT / "docs" / "reasons.md").read_text() == reasons.manual()
 
 
 def test_every_setting_is_explained() -> None:

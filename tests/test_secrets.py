@@ -17,9 +17,12 @@ from authz.secrets import (
     KeyRing,
     KeyRingError,
     KeyRingVault,
+    Recoverable,
     SealBroken,
+    Secret,
     create_keyring,
     read_keyring,
+    recover,
 )
 from tests.support.memory import RING
 
@@ -27,6 +30,7 @@ IDS = st.text(st.sampled_from("abzABZ019_-"), min_size=1, max_size=32)
 KEYS = st.binary(min_size=32, max_size=32)
 KEY = base64.b64encode(bytes(range(32))).decode()
 OTHER = base64.b64encode(bytes(range(1, 33))).decode()
+OLD, NEW = f"old:{KEY}", f"new:{OTHER}"
 
 
 # -- the ring --------------------------------------------------------------------------------------
@@ -274,3 +278,52 @@ def test_no_two_purposes_share_a_key() -> None:
     tag = b".".join(RING.seal("a", b"b\0c").split(b".")[:2]).decode()
 
     assert digest != tag
+
+
+def test_what_is_encrypted_comes_back() -> None:
+    """Under any key of the ring, each time in another spelling, and never in clear."""
+    ring = KeyRing.parse(OLD)
+    text = ring.encrypt(b"canary-secret")
+
+    assert ring.decrypt(text) == b"canary-secret"
+    assert KeyRing.parse(f"{NEW}\n{OLD}").decrypt(text) == b"canary-secret"
+    assert ring.encrypt(b"canary-secret") != text
+    assert "canary" not in text
+
+
+@given(st.data())
+def test_an_altered_ciphertext_stays_shut(data: st.DataObject) -> None:
+    """Any other character, a cut, another key: no secret comes out, and no second spelling."""
+    text = KeyRing.parse(OLD).encrypt(b"secret")
+    place = data.draw(st.integers(0, len(text) - 1))
+    other = data.draw(st.sampled_from("AZaz09-_.=+/ é"))
+    altered = text[:place] + other + text[place + 1 :]
+
+    for wrong in ([altered] if altered != text else []) + [text[:place], text + other]:
+        with pytest.raises(SealBroken):
+            KeyRing.parse(OLD).decrypt(wrong)
+    with pytest.raises(SealBroken):
+        KeyRing.parse(NEW).decrypt(text)
+
+
+def test_a_recoverable_secret_does_not_show() -> None:
+    """It is equal to itself, and prints as nothing."""
+    assert Recoverable(b"a") == Recoverable(b"a") != Recoverable(b"b")
+    assert "canary" not in repr(Recoverable(b"canary"))
+
+
+def test_a_secret_is_recovered_from_a_document() -> None:
+    """As its owner wrote it, or as it was exported; nothing else passes for one."""
+    vault = KeyRingVault(KeyRing.parse(OLD))
+    exported = Secret.decode({"encrypted": vault.encrypt(b"canary")})
+
+    assert recover(Secret("canary"), vault) == recover(exported, vault) == b"canary"
+    for wrong in (
+        Secret(""),
+        Secret("x", "digest"),
+        Secret("x", "hash"),
+        Secret(vault.encrypt(b"canary")[:-1], "encrypted"),
+        Secret(KeyRing.parse(NEW).encrypt(b"canary"), "encrypted"),
+    ):
+        with pytest.raises(ValueError):  # noqa: PT011 - each with words of its own
+            recover(wrong, vault)

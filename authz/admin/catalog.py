@@ -18,6 +18,7 @@ from authz.contracts import Observer, StoreDown
 from authz.schemes import SCHEMES
 from authz.secrets import KeyRing, KeyRingError, KeyRingVault
 from authz.store.keys import Keys
+from authz.store.lookups import Records
 from authz.store.records import Codec, ConsumerRecord, CredentialRecord, Epoch, Locator
 from authz.store.redis import RedisStore, StoreConflict
 from authz.store.target import Target
@@ -68,6 +69,8 @@ class Silent(Observer):
 
     def link(self, event: str) -> None: ...
 
+    def key_set(self, error: str | None) -> None: ...
+
 
 class Catalog:
     """The records of one namespace, for commands."""
@@ -77,6 +80,7 @@ class Catalog:
         self.codec = Codec(ring, {kind: scheme.form for kind, scheme in SCHEMES.items()})
         self.vault = KeyRingVault(ring)
         self._store = RedisStore(target, PATIENCE, Silent())
+        self._records = Records(self._store, self.keys, self.codec)
 
     def read(self) -> Snapshot:
         """Everything. Raises `StoreDown`, and `KeyRingError` for another key ring's store."""
@@ -97,6 +101,23 @@ class Catalog:
     def is_empty(self) -> bool:
         """Whether nothing was ever applied here."""
         return self._store.read([self.keys.epoch]) == [None]
+
+    def load(self, kind: str, key: str) -> Any:
+        """One record as the store has it now, or None. Raises `StoreDown`."""
+        return self._records.load(kind, key)
+
+    def policy(self) -> dict[str, Any]:
+        """The document without its consumers; empty when nothing was applied."""
+        raw_epoch, raw_config = self._store.read([self.keys.epoch, self.keys.config])
+        self._epoch(raw_epoch)
+        found: dict[str, Any] = (
+            self._decode(self.keys.config, raw_config, dict) if raw_config else {}
+        )
+        return found
+
+    def is_claimed(self, tenant: str, nonce: str) -> bool:
+        """Whether a nonce was used."""
+        return self._store.read([self.keys.nonce(tenant, nonce)]) != [None]
 
     def _epoch(self, stored: bytes | None) -> Epoch | None:
         if stored is None:

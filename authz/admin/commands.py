@@ -94,7 +94,7 @@ def export_command(
     store: Catalog,
 ) -> None:
     """Print the store as a document: keys as digests, passwords as hashes, fit for `apply`."""
-    typer.echo(exporting.export(store.read()), nl=False)
+    typer.echo(exporting.export(store.read(), store.vault), nl=False)
 
 
 @documents.command("schema")

@@ -8,23 +8,26 @@ from typing import Any
 import yaml
 
 from authz.admin.catalog import Snapshot
+from authz.contracts import Vault
 from authz.schemes import SCHEMES
 from authz.store.records import ConsumerRecord, CredentialRecord
 
 
-def export(snapshot: Snapshot) -> str:
-    """YAML: keys as `{digest: …}`, passwords as `{hash: …}`, all in a fixed order."""
+def export(snapshot: Snapshot, vault: Vault) -> str:
+    """YAML: keys as `{digest: …}`, passwords as `{hash: …}`, what must be recoverable as
+    `{encrypted: …}`, all in a fixed order."""
     document = {
         "profile": snapshot.config.get("profile", "api7"),
         "services": snapshot.config.get("services", []),
         "consumers": [
-            _consumer(consumer, snapshot) for _, consumer in sorted(snapshot.consumers.items())
+            _consumer(consumer, snapshot, vault)
+            for _, consumer in sorted(snapshot.consumers.items())
         ],
     }
     return yaml.safe_dump(_said(document), sort_keys=False, allow_unicode=True)
 
 
-def _consumer(consumer: ConsumerRecord, snapshot: Snapshot) -> dict[str, Any]:
+def _consumer(consumer: ConsumerRecord, snapshot: Snapshot, vault: Vault) -> dict[str, Any]:
     owner = (consumer.tenant, consumer.username)
     entry = {
         "username": consumer.username,
@@ -36,7 +39,7 @@ def _consumer(consumer: ConsumerRecord, snapshot: Snapshot) -> dict[str, Any]:
         "not_before": _instant(consumer.not_before),
         "expires_at": _instant(consumer.expires_at),
         "credentials": [
-            _credential(snapshot.credentials[*owner, identifier], at.index)
+            _credential(snapshot.credentials[*owner, identifier], at.index, vault)
             for identifier, at in consumer.credentials.items()
             if (*owner, identifier) in snapshot.credentials
         ],
@@ -44,13 +47,13 @@ def _consumer(consumer: ConsumerRecord, snapshot: Snapshot) -> dict[str, Any]:
     return _said(entry)
 
 
-def _credential(record: CredentialRecord, index: str) -> dict[str, Any]:
+def _credential(record: CredentialRecord, index: str, vault: Vault) -> dict[str, Any]:
     entry = {
         "id": record.id if record.named else None,
         "not_before": _instant(record.not_before),
         "expires_at": _instant(record.expires_at),
         "disabled": record.disabled,
-        record.kind: SCHEMES[record.kind].draft.reopen(index, record.form),
+        record.kind: SCHEMES[record.kind].draft.reopen(index, record.form, vault),
     }
     return _said(entry)
 

@@ -66,21 +66,25 @@ def _dressed(command: Callable[..., None], run: Callable[..., None], names: tupl
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """A command whose first parameter is Settings, as one that has an option for each of them."""
-
-    @wraps(command)
-    def run(**options: Any) -> None:
-        given = {name: options.pop(name) for name in (*Settings.__struct_fields__, "config")}
-        command(settings(**given), **options)
-
-    return _dressed(command, run, Settings.__struct_fields__)  # type: ignore[no-any-return]
+    return _with(command, Settings.__struct_fields__, lambda made: made)
 
 
 def with_catalog(command: Callable[..., None]) -> Callable[..., None]:
     """A command whose first parameter is a Catalog, as one that has the store's options."""
+    return _with(command, STORE, catalog)
 
+
+def with_lazy_catalog(command: Callable[..., None]) -> Callable[..., None]:
+    """The same for one that may not need the store: it is given a function that opens it."""
+    return _with(command, STORE, lambda made: lambda: catalog(made))
+
+
+def _with(
+    command: Callable[..., None], names: tuple[str, ...], make: Callable[[Settings], Any]
+) -> Callable[..., None]:
     @wraps(command)
     def run(**options: Any) -> None:
-        given = {name: options.pop(name) for name in (*STORE, "config")}
-        command(catalog(settings(**given)), **options)
+        given = {name: options.pop(name) for name in (*names, "config")}
+        command(make(settings(**given)), **options)
 
-    return _dressed(command, run, STORE)  # type: ignore[no-any-return]
+    return _dressed(command, run, names)  # type: ignore[no-any-return]

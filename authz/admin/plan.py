@@ -272,10 +272,17 @@ def _warnings(document: Document) -> Iterator[str]:
     names = {consumer.username for consumer in document.consumers}
     for index, service in enumerate(document.services):
         auths = [(f"services[{index}]", service.auth)] if not service.routes else []
-        auths += [
-            (f"services[{index}].routes[{number}]", route.auth or service.auth)
-            for number, route in enumerate(service.routes)
-        ]
+        for number, route in enumerate(service.routes):
+            place = f"services[{index}].routes[{number}]"
+            if route.endpoint is None:
+                auths.append((place, route.auth or service.auth))
+            elif route.auth is None:
+                yield (
+                    f"{place}: {route.endpoint} is open to everybody who knows a key, and tokens "
+                    "show keys: guard it with an `auth` of its own"
+                )
+            else:
+                auths.append((place, route.auth))
         for place, auth in auths:
             if auth is None:
                 yield f"{place}: no auth: it admits nobody"

@@ -19,7 +19,7 @@ from authz.contracts import Lookup, Vault
 from authz.denials import Foreign
 from authz.schemes.settings import Realm, Settings, challenge, unauthorized
 from authz.secrets import Secret, check_password_hash
-from authz.values import Credential, Denied, Deny, Place, Request
+from authz.values import Credential, Denied, Deny, Place, Proof, Request
 
 #: User name and password together, before decoding. Far beyond what people type.
 MAX_ENCODED = 8 * 1024
@@ -62,7 +62,7 @@ class PasswordDraft(Struct, frozen=True, forbid_unknown_fields=True):
         return self.username, Password(vault.hash_password(password))
 
     @classmethod
-    def reopen(cls, index: str, form: Password) -> dict[str, Any]:
+    def reopen(cls, index: str, form: Password, vault: Vault) -> dict[str, Any]:
         return {"username": index, "password": {"hash": form.hashed}}
 
     @classmethod
@@ -81,12 +81,12 @@ class BasicAuth(Settings, frozen=True):
     form: ClassVar[type] = Password
     draft: ClassVar[type] = PasswordDraft
     public_identifier: ClassVar[bool] = True
-    reasons: ClassVar[tuple[str, ...]] = (
-        "missing_authorization",
-        "not_basic",
-        "malformed_basic",
-        "invalid_password",
-    )
+    reasons: ClassVar[dict[str, str]] = {
+        "missing_authorization": "no Authorization header",
+        "not_basic": "Authorization of another scheme",
+        "malformed_basic": "not base64 of a user name, a colon and a password",
+        "invalid_password": "unknown user or wrong password",
+    }
 
     @cached_property
     def _challenges(self) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ class BasicAuth(Settings, frozen=True):
             self.kind, "invalid_password", "Invalid user authorization", self._challenges
         )
 
-    def authenticate(self, request: Request, store: Lookup) -> Credential | None:
+    def authenticate(self, request: Request, store: Lookup) -> Proof | None:
         values = request.headers.get("authorization")
         if not values:
             return None
@@ -116,7 +116,7 @@ class BasicAuth(Settings, frozen=True):
         pair = decode_pair(encoded, tolerant=self.tolerant)
         if pair is None:
             raise Denied(self.malformed("malformed_basic"))
-        return self._verify(*pair, store)
+        return Proof(self._verify(*pair, store))
 
     def _verify(self, username: str, password: str, store: Lookup) -> Credential:
         credential = store.find(self.kind, username)
@@ -126,6 +126,14 @@ class BasicAuth(Settings, frozen=True):
         if not store.password_matches(password, hashed) or credential is None:
             raise Denied(self.invalid())
         return credential
+
+    def notes(self, request: Request) -> tuple[tuple[str, str], ...]:
+        values = request.headers.get("authorization")
+        if len(values) != 1:
+            return (("Authorization", f"sent {len(values)} times"),) if values else ()
+        scheme, encoded = split_scheme(values[0], tolerant=self.tolerant)
+        pair = decode_pair(encoded, tolerant=self.tolerant) if scheme.lower() == "basic" else None
+        return (("user name", pair[0]),) if pair else ()
 
     def hidden(self, request: Request, *, proven: bool) -> tuple[Place, ...]:
         if not self.hide_credentials:

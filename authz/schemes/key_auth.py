@@ -25,7 +25,7 @@ from authz.schemes.settings import (
     unauthorized,
 )
 from authz.secrets import Secret
-from authz.values import Credential, Denied, Deny, Place, Request
+from authz.values import Denied, Deny, Place, Proof, Request
 
 #: From this length on, a key's ends may be shown without making the rest guessable.
 SHOWABLE = 24
@@ -60,7 +60,7 @@ class KeyDraft(Struct, frozen=True, forbid_unknown_fields=True):
         return vault.digest(KeyAuth.kind, tenant, key), Key(self.hint or _hint(key))
 
     @classmethod
-    def reopen(cls, index: str, form: Key) -> dict[str, Any]:
+    def reopen(cls, index: str, form: Key, vault: Vault) -> dict[str, Any]:
         named = {"hint": form.hint} if form.hint else {}
         return {"key": {"digest": index}, **named}
 
@@ -92,13 +92,11 @@ class KeyAuth(Settings, frozen=True):
     form: ClassVar[type] = Key
     draft: ClassVar[type] = KeyDraft
     public_identifier: ClassVar[bool] = False
-    reasons: ClassVar[tuple[str, ...]] = (
-        "missing_key",
-        "invalid_key",
-        places.DUPLICATE,
-        places.MALFORMED,
-        places.TOO_MANY_PARAMETERS,
-    )
+    reasons: ClassVar[dict[str, str]] = {
+        "missing_key": "no key where the route looks",
+        "invalid_key": "no credential has this key",
+        **places.REASONS,
+    }
 
     @cached_property
     def place(self) -> Place:
@@ -123,7 +121,7 @@ class KeyAuth(Settings, frozen=True):
         text = "Invalid API key in request"
         return unauthorized(self.kind, "invalid_key", text, challenge("apikey", self.realm))
 
-    def authenticate(self, request: Request, store: Lookup) -> Credential | None:
+    def authenticate(self, request: Request, store: Lookup) -> Proof | None:
         try:
             key = places.read(self.place, request)
         except places.Unreadable as unreadable:
@@ -133,7 +131,10 @@ class KeyAuth(Settings, frozen=True):
         credential = store.find_secret(self.kind, key)
         if credential is None:
             raise Denied(self._invalid)
-        return credential
+        return Proof(credential)
+
+    def notes(self, request: Request) -> tuple[tuple[str, str], ...]:
+        return places.notes(self.place, request)
 
     def hidden(self, request: Request, *, proven: bool) -> tuple[Place, ...]:
         if not self.hide_credentials:

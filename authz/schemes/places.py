@@ -1,4 +1,4 @@
-"""Where a credential sits: header, query parameter or cookie; how to read it; how to hide it.
+"""Where a credential sits: header, query, cookie or body; how to read it; how to hide it.
 
 One parser for each syntax, shared by all schemes. By default two copies of a credential are a
 refusal, whatever they hold, because two readers may pick different ones; under the APISIX profiles
@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from urllib.parse import unquote_to_bytes
 
+from authz import forms, strict_json
+from authz.forms import FORM_TYPE, MAX_PARAMETERS, percent_decode
 from authz.values import Edits, Place, Request, fold, raw
 
-#: More parameters than this are refused before any is read: no form has as many.
-MAX_PARAMETERS = 1000
 #: A credential longer than this is refused before it is looked at. Envoy's header cap is near.
 MAX_CREDENTIAL = 16 * 1024
 
-_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BLANKS = " \t"
 _COOKIE_SEPARATORS = re.compile(r"[;,]")
@@ -26,6 +24,18 @@ _COOKIE_SEPARATORS = re.compile(r"[;,]")
 DUPLICATE = "duplicate_credential"
 MALFORMED = "malformed_credential"
 TOO_MANY_PARAMETERS = "too_many_parameters"
+BODY_INCOMPLETE = "body_incomplete"
+#: What each of these means.
+REASONS = {
+    DUPLICATE: "the credential was sent more than once",
+    MALFORMED: "a broken escape, bytes that are not UTF-8, a control character, or too long",
+    TOO_MANY_PARAMETERS: f"a query or a form of {MAX_PARAMETERS} parameters or more",
+}
+#: And what may be wrong with a body.
+BODY_REASONS = {
+    BODY_INCOMPLETE: "Envoy did not show the whole body, which the credential is in",
+}
+_JSON = "application/json"
 
 
 class Unreadable(Exception):
@@ -64,6 +74,9 @@ def _candidates(place: Place, request: Request) -> Iterator[tuple[Place, str | N
     if place.cookie is not None and "cookie" in request.headers:
         for value in _cookies(request, place.cookie):
             yield Place(cookie=place.cookie, tolerant=tolerant), value
+    if place.body is not None:
+        for value in _body_values(request, place.body):
+            yield Place(body=place.body, tolerant=tolerant), value
 
 
 def _header_values(place: Place, request: Request) -> Iterator[str | None]:
@@ -83,6 +96,60 @@ def _query_values(place: Place, request: Request) -> Iterator[str | None]:
     return iter([None] if place.tolerant and len(values) > 1 else values)
 
 
+def _body_values(request: Request, name: str) -> Iterator[str | None]:
+    """A member of a JSON object, or a field of a form; any other content holds no credential."""
+    kind = media_type(request)
+    if kind not in (FORM_TYPE, _JSON) and not kind.endswith("+json"):
+        return
+    body = request.body
+    if body is None:
+        if has_body(request):
+            raise Unreadable(BODY_INCOMPLETE)
+        return
+    if not body.complete or not body.exact:
+        raise Unreadable(BODY_INCOMPLETE)
+    if kind == FORM_TYPE:
+        yield from parameter_values(body.data.decode("utf-8", "surrogateescape"), name)
+        return
+    try:
+        found = strict_json.load_object(body.data)
+    except strict_json.NotStrict:
+        raise Unreadable(MALFORMED) from None
+    if name in found:
+        yield found[name] if isinstance(found[name], str) else None
+
+
+def media_type(request: Request) -> str:
+    """The body's type in lower case, without parameters; empty when none or several are given."""
+    values = request.headers.get("content-type")
+    return forms.media_type(values[0]) if len(values) == 1 else ""
+
+
+def has_body(request: Request) -> bool:
+    """Whether the client says that it sends a body, shown to us or not."""
+    length = request.headers.first("content-length")
+    return request.body is not None or (
+        length not in (None, "0") or "transfer-encoding" in request.headers
+    )
+
+
+def notes(place: Place, request: Request) -> tuple[tuple[str, str], ...]:
+    """Where a credential was found, for people: never the credential."""
+    try:
+        found = find(place, request)
+    except Unreadable as unreadable:
+        return (("credential", REASONS.get(unreadable.reason, unreadable.reason)),)
+    if found is None:
+        return ()
+    at, value = found
+    where = next(
+        f"{kind} {name}"
+        for kind in ("header", "query", "cookie", "body")
+        if (name := getattr(at, kind)) is not None
+    )
+    return (("credential", f"{len(value)} characters in {where}"),)
+
+
 def _checked(value: str | None, request: Request) -> str:
     if value is None or len(value) > MAX_CREDENTIAL or _CONTROL.search(value):
         raise Unreadable(MALFORMED)
@@ -92,26 +159,16 @@ def _checked(value: str | None, request: Request) -> str:
     return value
 
 
-def percent_decode(text: str) -> str | None:
-    """A query name or value decoded, `+` as a space; None when it is malformed or not UTF-8."""
-    if "%" not in text and "+" not in text and text.isascii():
-        return text
-    if _BAD_ESCAPE.search(text):
-        return None
-    try:
-        return unquote_to_bytes(raw(text.replace("+", " "))).decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-
-
 def parameter_values(query: str, name: str) -> Iterator[str | None]:
     """Every value of a query parameter, decoded; None stands for one that is malformed.
 
     Split on `&` only, name and value at the first `=`. A bare name has no value and is malformed.
     """
-    if query.count("&") >= MAX_PARAMETERS:
-        raise Unreadable(TOO_MANY_PARAMETERS)
-    for piece in query.split("&"):
+    try:
+        pieces = forms.pieces(query)
+    except forms.TooMany:
+        raise Unreadable(TOO_MANY_PARAMETERS) from None
+    for piece in pieces:
         key, equals, value = piece.partition("=")
         if percent_decode(key) == name:
             yield percent_decode(value) if equals else None
@@ -179,10 +236,10 @@ def _without_parameters(request: Request, hidden: _Names) -> str | None:
     kept = [p for p in pieces if not hidden.holds(percent_decode(p.partition("=")[0]))]
     if len(kept) == len(pieces):
         return None
-    return _escaped(f"{request.path}?{'&'.join(kept)}" if kept else request.path)
+    return escaped(f"{request.path}?{'&'.join(kept)}" if kept else request.path)
 
 
-def _escaped(target: str) -> str:
+def escaped(target: str) -> str:
     """Bytes that a header value of ours may not hold become percent escapes of themselves."""
     if target.isascii():
         return target

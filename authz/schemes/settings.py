@@ -1,7 +1,8 @@
 """What every scheme's settings share, and the profiles.
 
 A profile chooses whose words and defaults a scheme speaks: `api7` those of API7's manual with safe
-defaults, `apisix-3.18` and `apisix-3.9` those of that Apache APISIX release.
+defaults, `apisix-3.18` and `apisix-3.9` those of that Apache APISIX release, `alibaba` those of
+Alibaba Cloud API Gateway.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from authz.values import Deny
+from authz.values import Deny, Request
 
-Profile = Literal["api7", "apisix-3.18", "apisix-3.9"]
+Profile = Literal["api7", "apisix-3.18", "apisix-3.9", "alibaba"]
 
 
 def whole(pattern: str) -> str:
@@ -59,6 +60,17 @@ class Settings(
     def tolerant(self) -> bool:
         """Whether this speaks like APISIX, laxities included."""
         return self.profile is not None and self.profile.startswith("apisix")
+
+    @property
+    def tells(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def tells_query(self) -> tuple[str, ...]:
+        return ()
+
+    def notes(self, request: Request) -> tuple[tuple[str, str], ...]:
+        return ()
 
 
 def challenge(scheme: str, realm: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ CACHE = Counter("authz_cache_lookups", "Records asked of the memory.", ["kind", 
 STORE_SECONDS = Histogram("authz_store_seconds", "Store calls.", buckets=STORE_BUCKETS)
 STORE_ERRORS = Counter("authz_store_errors", "Store calls that failed.", ["reason"])
 LINK = Counter("authz_invalidation_link_events", "Changes heard, links made and lost.", ["event"])
+KEY_SETS = Counter("authz_key_set_fetches", "JWK Sets fetched by URL.", ["result"])
 #: Per process; the exporter makes ages of it. Zero in a process that listens to no store.
 SEEN = "authz_invalidation_seen_timestamp_seconds"
 LINK_SEEN = Gauge(SEEN, "When a worker last heard from the store.", multiprocess_mode="liveall")
@@ -67,3 +68,6 @@ class Recorder:
             LINK_SEEN.set(time.time())
         if event != "alive":
             self._child(LINK, event).inc()
+
+    def key_set(self, error: str | None) -> None:
+        self._child(KEY_SETS, error or "fetched").inc()

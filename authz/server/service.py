@@ -20,7 +20,7 @@ from authz.routes import RouteTable
 from authz.server import wire
 from authz.server.decision_log import DecisionLog
 from authz.server.metrics import Recorder
-from authz.values import Denied, Request
+from authz.values import Answer, Denied, Request
 
 logger = logging.getLogger("authz")
 
@@ -107,6 +107,8 @@ class Service:
     ) -> None:
         told = wire.metadata(verdict) if verdict is not None and reason is None else {}
         outcome, status = _outcome(answer)
+        if verdict is not None and reason is None and isinstance(verdict.decision, Answer):
+            outcome = "answer"
         reason = reason or told["reason"]
         labels = (told.get("service", ""), told.get("route", ""), told.get("scheme", ""))
         self._recorder.decision((*labels, outcome, reason), seconds)

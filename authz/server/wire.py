@@ -17,7 +17,7 @@ from authz.pb.attribute_context_pb2 import AttributeContext
 from authz.pb.base_pb2 import HeaderValue, HeaderValueOption
 from authz.pb.external_auth_pb2 import CheckRequest, CheckResponse, DeniedHttpResponse
 from authz.pipeline import Verdict
-from authz.values import Allow, Body, Denied, Deny, Headers, Request
+from authz.values import Allow, Answer, Body, Denied, Deny, Headers, Request
 
 #: Added by Envoy when, and only when, it buffered a body.
 PARTIAL_BODY = "x-envoy-auth-partial-body"
@@ -28,6 +28,8 @@ RETRY_AFTER = 1
 FAULT_MESSAGE = "Authorization is not available, try again"
 #: What Envoy's access log, rate limits and RBAC read of an allow and of a refusal.
 ALLOWED, ANONYMOUS = "allowed", "anonymous"
+PLAIN = "text/plain; charset=utf-8"
+LEAST_STATUS = 200
 
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 _PATH = re.compile(r"/[!-\"$->@-~]*")
@@ -144,8 +146,16 @@ def write(verdict: Verdict) -> CheckResponse:
         answer = _allow(decision)
     else:
         answer = _answer(_code(decision.status))
-        _refuse(answer.denied_response, decision.status, decision.message, _offers(decision))
+        refusal = answer.denied_response
+        if isinstance(decision, Answer):
+            _reply(refusal, decision.status, decision.body, PLAIN, [("cache-control", "no-store")])
+        elif decision.body is not None:
+            _reply(refusal, decision.status, decision.body, PLAIN, _offers(decision))
+        else:
+            _refuse(refusal, decision.status, decision.message, _offers(decision))
     answer.dynamic_metadata.update(metadata(verdict))
+    if isinstance(decision, Allow) and decision.claims is not None:
+        answer.dynamic_metadata["claims"] = decision.claims
     return answer
 
 
@@ -163,6 +173,8 @@ def metadata(verdict: Verdict) -> dict[str, str]:
     told = {"service": route.service, "route": route.id} if route is not None else {}
     if isinstance(decision, Deny):
         told |= {"scheme": decision.scheme, "reason": decision.reason}
+    elif isinstance(decision, Answer):
+        told |= {"reason": decision.reason}
     else:
         identity = decision.identity
         told |= {
@@ -196,15 +208,29 @@ def _code(status: int) -> int:
 
 
 def _offers(deny: Deny) -> list[tuple[str, str]]:
-    return [("www-authenticate", challenge) for challenge in deny.challenges]
+    return [("www-authenticate", challenge) for challenge in deny.challenges] + [*deny.headers]
 
 
 def _refuse(
     refusal: DeniedHttpResponse, status: int, message: str, headers: Iterable[tuple[str, str]]
 ) -> None:
+    body = msgspec.json.encode({"message": message}).decode()
+    _reply(refusal, status, body, "application/json", headers)
+
+
+def _reply(
+    refusal: DeniedHttpResponse,
+    status: int,
+    body: str,
+    content_type: str,
+    headers: Iterable[tuple[str, str]],
+) -> None:
+    # Envoy would take a zero for a 200 of its own, and an informational status is no answer.
+    if status < LEAST_STATUS:
+        raise Unwritable("status")
     refusal.status.code = cast(Any, status)  # an open enum: any number may travel
-    refusal.body = msgspec.json.encode({"message": message}).decode()
-    _add(refusal.headers, "content-type", "application/json", _OVERWRITE)
+    refusal.body = body
+    _add(refusal.headers, "content-type", content_type, _OVERWRITE)
     for name, value in headers:
         _add(refusal.headers, name, value, _APPEND)
 

@@ -116,7 +116,7 @@ class Worker:
         self._server.stop(grace).wait()
         self._keeper.join(timeout=5)
         if self.store is not None:
-            self.store.listener.stop()
+            self.store.close()
 
     @property
     def ready(self) -> bool:

@@ -6,13 +6,20 @@ it run again against `Waiting`, on a thread that may wait.
 
 from __future__ import annotations
 
+from typing import Any
+
+from msgspec import Struct
+
 from authz.contracts import Lookup, NotCached, StoreDown
+from authz.jose.key_set import KeySet
 from authz.secrets import KeyRing
 from authz.store.cache import Cache
+from authz.store.key_sets import KeySets
 from authz.store.keys import Keys
 from authz.store.passwords import Passwords
 from authz.store.records import Codec, Epoch
 from authz.store.redis import EMPTY, RedisStore
+from authz.store.remembered import Remembered
 from authz.values import Consumer, Credential
 
 CONSUMER = "consumer"
@@ -45,15 +52,27 @@ class Records:
             self._trusted_epoch = epoch
 
 
+class Sources(Struct, frozen=True):
+    """Where the answers come from: what this process remembers, and the store."""
+
+    keys: Keys
+    ring: KeyRing
+    cache: Cache
+    passwords: Passwords
+    remembered: Remembered
+    key_sets: KeySets
+    store: RedisStore
+
+
 class _TenantLookup:
     """What Memory and Waiting share: the names of records."""
 
-    def __init__(self, tenant: str, keys: Keys, ring: KeyRing, cache: Cache) -> None:
+    def __init__(self, tenant: str, sources: Sources) -> None:
         self._tenant = tenant
-        self._keys = keys
-        self._ring = ring
-        self._cache = cache
-        self._get = cache.recall
+        self._sources = sources
+        self._keys = sources.keys
+        self._ring = sources.ring
+        self._get = sources.cache.recall
 
     def find(self, kind: str, identifier: str) -> Credential | None:
         found: Credential | None = self._get(
@@ -73,68 +92,67 @@ class _TenantLookup:
         found: Consumer | None = self._get(CONSUMER, key)
         return found
 
+    def recall(self, secret: str) -> Any | None:
+        return self._sources.remembered.recall(self._tenant, secret)
+
+    def remember(self, secret: str, value: Any) -> None:
+        self._sources.remembered.remember(self._tenant, secret, value)
+
 
 class _MemoryLookup(_TenantLookup):
-    def __init__(
-        self, tenant: str, keys: Keys, ring: KeyRing, cache: Cache, passwords: Passwords
-    ) -> None:
-        super().__init__(tenant, keys, ring, cache)
-        self.password_matches = passwords.recall
+    def __init__(self, tenant: str, sources: Sources) -> None:
+        super().__init__(tenant, sources)
+        self.password_matches = sources.passwords.recall
 
     def claim(self, nonce: str, seconds: int) -> bool:
         raise NotCached
 
+    def key_set(self, url: str, kid: str | None) -> KeySet:
+        return self._sources.key_sets.recall(url, kid)
+
 
 class _WaitingLookup(_TenantLookup):
-    def __init__(
-        self,
-        tenant: str,
-        keys: Keys,
-        ring: KeyRing,
-        cache: Cache,
-        passwords: Passwords,
-        store: RedisStore,
-    ) -> None:
-        super().__init__(tenant, keys, ring, cache)
-        self._get = cache.fetch
-        self._store = store
-        self._passwords = passwords
+    def __init__(self, tenant: str, sources: Sources) -> None:
+        super().__init__(tenant, sources)
+        self._get = sources.cache.fetch
 
     def password_matches(self, password: str, hashed: str) -> bool:
         try:
-            return self._passwords.recall(password, hashed)
+            return self._sources.passwords.recall(password, hashed)
         except NotCached:
-            return self._passwords.verify(password, hashed)
+            return self._sources.passwords.verify(password, hashed)
 
     def claim(self, nonce: str, seconds: int) -> bool:
-        return self._store.claim(self._keys.nonce(self._tenant, nonce), seconds)
+        return self._sources.store.claim(self._keys.nonce(self._tenant, nonce), seconds)
+
+    def key_set(self, url: str, kid: str | None) -> KeySet:
+        return self._sources.key_sets.fetch(url, kid)
 
 
-class Memory:
+class _Lookups:
+    """One lookup a tenant, made when it is first asked for."""
+
+    kind: type[_TenantLookup]
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._tenants: dict[str, Lookup] = {}
+
+    def within(self, tenant: str) -> Lookup:
+        lookup = self._tenants.get(tenant)
+        if lookup is None:
+            made: Any = self.kind(tenant, self._sources)
+            lookup = self._tenants[tenant] = made
+        return lookup
+
+
+class Memory(_Lookups):
     """Answers from this process's memory, at once, or raises `NotCached`."""
 
-    def __init__(self, keys: Keys, ring: KeyRing, cache: Cache, passwords: Passwords) -> None:
-        self._parts = (keys, ring, cache, passwords)
-        self._tenants: dict[str, Lookup] = {}
-
-    def within(self, tenant: str) -> Lookup:
-        lookup = self._tenants.get(tenant)
-        if lookup is None:
-            lookup = self._tenants[tenant] = _MemoryLookup(tenant, *self._parts)
-        return lookup
+    kind = _MemoryLookup
 
 
-class Waiting:
+class Waiting(_Lookups):
     """Answers, reading the store if need be. Only for threads that may wait."""
 
-    def __init__(
-        self, keys: Keys, ring: KeyRing, cache: Cache, passwords: Passwords, store: RedisStore
-    ) -> None:
-        self._parts = (keys, ring, cache, passwords, store)
-        self._tenants: dict[str, Lookup] = {}
-
-    def within(self, tenant: str) -> Lookup:
-        lookup = self._tenants.get(tenant)
-        if lookup is None:
-            lookup = self._tenants[tenant] = _WaitingLookup(tenant, *self._parts)
-        return lookup
+    kind = _WaitingLookup

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from msgspec import Struct
 
 from authz.contracts import Observer
+from authz.jose.key_set import KeySet
 from authz.secrets import KeyRing
 from authz.store.cache import Cache
+from authz.store.fetching import Fetcher
+from authz.store.key_sets import KeySets
 from authz.store.keys import Keys
 from authz.store.link import Link
 from authz.store.listener import Listener
-from authz.store.lookups import Memory, Records, Waiting
+from authz.store.lookups import Memory, Records, Sources, Waiting
 from authz.store.passwords import Passwords
 from authz.store.records import Codec
 from authz.store.redis import RedisStore
+from authz.store.remembered import Remembered
 from authz.store.target import Target
 
 
@@ -34,6 +39,9 @@ class StoreSettings(Struct, frozen=True):
     bound_seconds: float = 1.0
     cache_records: int = 100_000
     cache_misses: int = 20_000
+    jwks_stale_seconds: float = 3600.0
+    jwks_allow_private: bool = False
+    jwks_ca_file: str | None = None
 
 
 class Store(Struct, frozen=True):
@@ -47,6 +55,12 @@ class Store(Struct, frozen=True):
     memory: Memory
     waiting: Waiting
     listener: Listener
+    key_sets: KeySets
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self.listener.stop()
+        self.key_sets.close()
 
 
 def open_store(
@@ -70,14 +84,22 @@ def open_store(
         misses=settings.cache_misses,
         stale_seconds=settings.stale_seconds,
     )
-    passwords = Passwords()
+    fetcher = Fetcher(allow_private=settings.jwks_allow_private, ca_file=settings.jwks_ca_file)
+    key_sets = KeySets(
+        partial(KeySet.parse, forgiving=True),
+        fetcher.get,
+        observe=lambda _, reason: observer.key_set(reason),
+        stale_seconds=settings.jwks_stale_seconds,
+    )
+    sources = Sources(keys, ring, cache, Passwords(), Remembered(), key_sets, redis)
     return Store(
         keys=keys,
         codec=codec,
         redis=redis,
         link=link,
         cache=cache,
-        memory=Memory(keys, ring, cache, passwords),
-        waiting=Waiting(keys, ring, cache, passwords, redis),
+        memory=Memory(sources),
+        waiting=Waiting(sources),
         listener=Listener(redis, keys, cache, link, observer, on_change),
+        key_sets=key_sets,
     )

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from authz.contracts import StoreDown
-from authz.secrets import KeyRing, SealBroken
+from authz.secrets import KeyRing, Recoverable, SealBroken
 from authz.values import Consumer, Credential
 
 CORRUPT = "record_corrupt"
@@ -54,7 +54,17 @@ class Codec:
         self._forms = forms
 
     def encode(self, key: str, record: Any) -> bytes:
-        return self.ring.seal(key, msgspec.json.encode(record))
+        return self.ring.seal(key, msgspec.json.encode(record, enc_hook=self._encrypt))
+
+    def _encrypt(self, value: Any) -> str:
+        if isinstance(value, Recoverable):
+            return self.ring.encrypt(value.value)
+        raise NotImplementedError(type(value))
+
+    def _decrypt(self, type_: type, text: Any) -> Any:
+        if type_ is Recoverable and isinstance(text, str):
+            return Recoverable(self.ring.decrypt(text))
+        raise NotImplementedError(type_)
 
     def decode(self, key: str, stored: bytes, type_: type[Any]) -> Any:
         """The record under a key. Raises `StoreDown(CORRUPT)` when it does not open."""
@@ -69,7 +79,9 @@ class Codec:
     def _credential(self, payload: bytes, type_: type[Credential]) -> Credential:
         form = msgspec.json.decode(payload, type=_Form)
         record = msgspec.json.decode(payload, type=type_)
-        made: Any = msgspec.json.decode(form.form, type=self._forms[form.kind])
+        made: Any = msgspec.json.decode(
+            form.form, type=self._forms[form.kind], dec_hook=self._decrypt
+        )
         return msgspec.structs.replace(record, form=made)
 
 

@@ -110,7 +110,7 @@ def test_export_gives_back_what_was_applied(store: Valkey, tmp_path: Path) -> No
     """Applied to the same store it changes nothing; to an empty one it makes the same records."""
     target = catalog(store.url)
     put(target, FULL)
-    text = export(target.read())
+    text = export(target.read(), target.vault)
 
     assert preview(target, text) == []
     for secret in ("johns-embedded-key", "johns-other-key-that-is", "a pass:word"):
@@ -119,7 +119,7 @@ def test_export_gives_back_what_was_applied(store: Valkey, tmp_path: Path) -> No
     store.client().flushall()
     put(target, text)
     assert contents(store) == (records, members)
-    assert export(target.read()) == text
+    assert export(target.read(), target.vault) == text
 
 
 @pytest.mark.parametrize(

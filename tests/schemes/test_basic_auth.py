@@ -39,10 +39,10 @@ def header(pair: str | bytes, scheme: str = "Basic ") -> str:
 def authenticate(scheme: BasicAuth, request: Request, memory: Memory = KNOWN) -> str | Deny | None:
     """The id of the credential that was proven, or the refusal."""
     try:
-        credential = scheme.authenticate(request, memory.within(""))
+        proof = scheme.authenticate(request, memory.within(""))
     except Denied as denied:
         return denied.deny
-    return credential.id if credential else None
+    return proof.credential.id if proof else None
 
 
 def setting(**fields: Any) -> BasicAuth:
@@ -229,7 +229,7 @@ def test_an_unchanged_password_is_not_hashed_again() -> None:
 def test_an_exported_password_can_be_applied_again() -> None:
     """The hash stands for the password."""
     index, form = PasswordDraft("a", Secret("p")).seal(VAULT, "", None)
-    written = PasswordDraft.reopen(index, form)
+    written = PasswordDraft.reopen(index, form, VAULT)
     again = PasswordDraft(written["username"], Secret.decode(written["password"]))
 
     assert again.seal(VAULT, "", None) == (index, form)

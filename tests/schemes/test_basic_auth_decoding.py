@@ -123,7 +123,7 @@ def _authenticate(memory: Memory, username: str, password: str, tolerant: bool) 
     except Denied as denied:
         return f"!{denied.deny.reason}"
     assert found is not None
-    return found.consumer
+    return found.credential.consumer
 
 
 @given(human_texts(), human_texts(), st.sampled_from(["", "x", " ", ":", "\n"]), st.booleans())

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authz import forms
 from authz.schemes import places
 from authz.schemes.key_auth import Key, KeyAuth, KeyDraft, new_key
 from authz.secrets import Secret
@@ -34,10 +35,10 @@ def store(*keys: str) -> Memory:
 def authenticate(scheme: KeyAuth, request: Request, *keys: str) -> str | Deny | None:
     """The id of the credential that was proven, or the refusal."""
     try:
-        credential = scheme.authenticate(request, store(*keys).within(""))
+        proof = scheme.authenticate(request, store(*keys).within(""))
     except Denied as denied:
         return denied.deny
-    return credential.id if credential else None
+    return proof.credential.id if proof else None
 
 
 def setting(**fields: Any) -> KeyAuth:
@@ -144,7 +145,7 @@ def test_a_key_belongs_to_its_tenant() -> None:
 def test_every_reason_is_listed() -> None:
     """What the manual lists is what may be said."""
     assert {"missing_key", "invalid_key", places.DUPLICATE, places.MALFORMED} < set(KeyAuth.reasons)
-    request = ask("/?" + "&" * places.MAX_PARAMETERS)
+    request = ask("/?" + "&" * forms.MAX_PARAMETERS)
     refused = authenticate(STRICT, request)
 
     assert isinstance(refused, Deny)
@@ -212,7 +213,7 @@ def test_unfit_drafts(secret: Secret, message: str) -> None:
 def test_an_exported_key_can_be_applied_again() -> None:
     """The digest stands for the key, and what was known of it is kept."""
     index, form = KeyDraft(Secret("authz_0123456789abcdef-tail")).seal(VAULT, "", None)
-    again = KeyDraft(Secret.decode(KeyDraft.reopen(index, form)["key"]))
+    again = KeyDraft(Secret.decode(KeyDraft.reopen(index, form, VAULT)["key"]))
 
     assert again.seal(VAULT, "", form) == (index, form)
     assert again.seal(VAULT, "", None)[0] == index

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authz import forms
 from authz.schemes import places
 from authz.schemes.places import DUPLICATE, MALFORMED, TOO_MANY_PARAMETERS, Unreadable
 from authz.values import Place, Request, raw
@@ -132,7 +133,7 @@ def test_inexact_headers(headers: list[tuple[str, str]], expected: str) -> None:
 @pytest.mark.parametrize("place", [STRICT, TOLERANT])
 def test_bounds(place: Place) -> None:
     """A thousand parameters are read, and a credential of 16 KiB; no more of either."""
-    limit, many = places.MAX_CREDENTIAL, places.MAX_PARAMETERS
+    limit, many = places.MAX_CREDENTIAL, forms.MAX_PARAMETERS
 
     assert read(place, ask("/", ("apikey", "k" * limit))) == "k" * limit
     assert read(place, ask("/", ("apikey", "k" * (limit + 1)))) == f"!{MALFORMED}"
@@ -171,7 +172,7 @@ _ESCAPED = mixed("a", "%61", "%", "+", "%2", "%zz", "%FF", "%C3%A9", "é", "\udc
 @given(_ESCAPED | wire_texts())
 def test_decoding_agrees_with_the_reference(text: str) -> None:
     """Escapes and `+` are decoded byte by byte; what is malformed or not UTF-8 is nothing."""
-    found = places.percent_decode(text)
+    found = forms.percent_decode(text)
 
     assert (None if found is None else found.encode()) == decoded(raw(text))
 
@@ -189,7 +190,7 @@ def test_every_encoding_is_decoded(text: str, data: st.DataObject) -> None:
     # Bytes of one character may be escaped in part; the rest must stay what they were.
     query = b"".join(map(raw, pieces)).decode("utf-8", "surrogateescape")
 
-    assert places.percent_decode(query) == text
+    assert forms.percent_decode(query) == text
 
 
 _NAMES = ["apikey", "api+key", "100%", "ключ", "a b", "a%61"]

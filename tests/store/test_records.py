@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from authz.contracts import StoreDown
 from authz.schemes import SCHEMES
 from authz.schemes.basic_auth import Password
 from authz.schemes.key_auth import Key
-from authz.secrets import KeyRing
+from authz.secrets import KeyRing, Recoverable
 from authz.store.keys import Keys
 from authz.store.records import (
     CORRUPT,
@@ -166,3 +167,22 @@ def test_no_secret_is_stored_in_clear() -> None:
 def test_foreign_bytes_are_corrupt(stored: bytes, type_: type[Any]) -> None:
     """Whatever somebody else wrote under our name, it is a fault and not a record."""
     assert corrupt("n", stored, type_)
+
+
+class _Signed(msgspec.Struct):
+    secret: Recoverable
+
+
+def test_a_recoverable_secret_is_encrypted_in_its_record() -> None:
+    """It comes back, it is nowhere to be read, and another key ring does not open it."""
+    codec = Codec(RING, {"signed": _Signed})
+    credential = CredentialRecord("a", "b", "signed", _Signed(Recoverable(b"canary-secret")))
+
+    stored = codec.encode("name", credential)
+
+    opened = codec.decode("name", stored, Credential)
+    assert opened.form.secret == Recoverable(b"canary-secret")
+    assert b"canary" not in stored
+    assert base64.b64encode(b"canary-secret")[:12] not in stored
+    with pytest.raises(StoreDown):
+        codec.decode("name", codec.ring.seal("name", stored.partition(b"{")[2]), Credential)

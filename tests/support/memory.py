@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.low_level import Type
 
+from authz.contracts import Fault
 from authz.document import ConsumerEntry, Document, credential_id, draft_of
+from authz.jose.key_set import KeySet
 from authz.secrets import KeyRing, KeyRingVault, verify_password
 from authz.values import Consumer, Credential
 
@@ -36,6 +39,9 @@ class Memory:
         self.consumers: dict[tuple[str, str], Consumer] = {}
         self.credentials: dict[tuple[str, str, str], Credential] = {}
         self.nonces: set[str] = set()
+        self.remembered: dict[tuple[str, str], Any] = {}
+        #: Remote key sets by URL.
+        self.key_sets: dict[str, KeySet] = {}
 
     def within(self, tenant: str) -> MemoryLookup:
         return MemoryLookup(self, tenant)
@@ -98,3 +104,15 @@ class MemoryLookup:
         fresh = nonce not in self._memory.nonces
         self._memory.nonces.add(nonce)
         return fresh
+
+    def recall(self, secret: str) -> Any | None:
+        return self._memory.remembered.get((self._tenant, secret))
+
+    def remember(self, secret: str, value: Any) -> None:
+        self._memory.remembered[self._tenant, secret] = value
+
+    def key_set(self, url: str, kid: str | None) -> KeySet:
+        try:
+            return self._memory.key_sets[url]
+        except KeyError:
+            raise Fault("keys_unavailable") from None

@@ -1,0 +1,153 @@
+"""Every reason that a decision may carry, and what it means: for the manual and for `explain`.
+
+A scheme's reasons stand with the scheme; here are all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from authz.schemes import SCHEMES
+
+
+class Reason(Struct, frozen=True):
+    """One reason. `advice` may be empty; `schemes` are those that give it."""
+
+    name: str
+    meaning: str
+    advice: str = ""
+    schemes: tuple[str, ...] = ()
+
+
+PASSED = (
+    Reason("allowed", "a credential was proven"),
+    Reason("anonymous", "nothing was proven; the route's anonymous consumer passes"),
+)
+ANSWERED = (
+    Reason("token_signed", "a token was issued (`endpoint: jwt-sign`)"),
+    Reason("sign_key_missing", "the sign endpoint was asked without a `key`"),
+    Reason("sign_key_unknown", "no credential that can sign has this key, or it does not hold now"),
+    Reason("sign_not_a_get", "the sign endpoint takes GET alone"),
+    Reason("sign_payload_malformed", "`payload` is no JSON object"),
+)
+BEFORE = (
+    Reason(
+        "no_route",
+        "no service or route matches",
+        "add one, or name it in Envoy's `context_extensions`",
+    ),
+    Reason("no_scheme", "the route has no `auth`", "give the service or the route one"),
+    Reason(
+        "ambiguous_request",
+        "Envoy described one thing in two ways",
+        "keep `encode_raw_headers: true`; look for a proxy in between",
+    ),
+    Reason("malformed_request", "method, path or host is not one that Envoy forwards"),
+    Reason(
+        "unsafe_path",
+        "a backend may read the path as another one",
+        "`normalize_path`, `merge_slashes` in Envoy; a plain path in the client",
+    ),
+    Reason(
+        "spoofed_identity_header",
+        "a header that a backend may take for one of ours, such as `X-Consumer-*`",
+    ),
+)
+LAPSED = (
+    Reason("credential_disabled", "the credential is suspended"),
+    Reason("consumer_disabled", "the consumer is suspended"),
+    Reason("credential_expired", "the credential's `expires_at` is past"),
+    Reason("consumer_expired", "the consumer's `expires_at` is past"),
+    Reason("credential_not_yet_valid", "the credential's `not_before` is to come"),
+    Reason("consumer_not_yet_valid", "the consumer's `not_before` is to come"),
+    Reason("consumer_missing", "the credential's consumer is gone"),
+    Reason("anonymous_consumer_missing", "the route's `anonymous_consumer` does not exist"),
+    Reason("credentials_of_different_consumers", "`all` was satisfied, but not by one consumer"),
+)
+FAULTS = (
+    Reason("not_ready", "no policy yet", "the log says what is missing: key ring, store, document"),
+    Reason("not_a_check_request", "the bytes are no CheckRequest", "who is calling this port?"),
+    Reason("internal_error", "a bug", "the log has its trace; please report it"),
+    Reason(
+        "passwords_busy",
+        "more password checks wait than can be done in time",
+        "more workers; somebody may be guessing",
+    ),
+    Reason(
+        "keys_unavailable",
+        "the JWK Set at a credential's `jwks_url` was never had, or is too old to be trusted",
+        "`authz_key_set_fetches_total` says why; is the URL right, https, and public?",
+    ),
+    Reason("store_unreachable", "no connection to the store"),
+    Reason("store_timeout", "no answer of the store in time"),
+    Reason("store_breaker_open", "the store failed a moment ago and is not asked"),
+    Reason("store_loading", "the store is reading its data from disk"),
+    Reason("store_auth_failed", "wrong password of the store, or a right is missing"),
+    Reason(
+        "store_full", "a write was refused: `maxmemory`", "nonces need room; give the store some"
+    ),
+    Reason("store_read_only", "this is a replica"),
+    Reason("store_error", "any other error of the store"),
+    Reason("store_empty", "the epoch is gone: FLUSHALL, or an empty restart", "`authz apply`"),
+    Reason(
+        "record_corrupt",
+        "a record does not open: altered, moved, or of another key ring",
+        "apply it again",
+    ),
+)
+
+SECTIONS: tuple[tuple[str, tuple[Reason, ...]], ...] = (
+    ("Allowed", PASSED),
+    ("Answered by authz itself", ANSWERED),
+    ("Refused before anyone is identified (403)", BEFORE),
+    ("Refused although the credential is known (as if it were not)", LAPSED),
+    ("Faults (503 with Retry-After)", FAULTS),
+)
+
+
+def of_schemes() -> tuple[Reason, ...]:
+    """What the schemes refuse. One name may mean a little something else in each."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for kind, scheme in SCHEMES.items():
+        for name, meaning in scheme.reasons.items():
+            found.setdefault((name, meaning), []).append(kind)
+    return tuple(
+        Reason(name, meaning, schemes=tuple(kinds)) for (name, meaning), kinds in found.items()
+    )
+
+
+def find(name: str, scheme: str = "") -> Reason | None:
+    """What a reason means, where it was `scheme` that gave it."""
+    for reason in (*of_schemes(), *(each for _, section in SECTIONS for each in section)):
+        if reason.name == name and (not reason.schemes or scheme in ("", *reason.schemes)):
+            return reason
+    return None
+
+
+def manual() -> str:
+    """The page of the manual: Markdown."""
+    return "\n".join(_page()) + "\n"
+
+
+def _page() -> Iterator[str]:
+    yield "# Reasons"
+    yield ""
+    yield "Every refusal and every fault has one stable reason: in the decision log, in the metric"
+    yield "`authz_checks_total`, and in Envoy's dynamic metadata (`envoy.filters.http.ext_authz`,"
+    yield "`reason`). This page is what `authz reasons --markdown` prints. `authz explain` says for"
+    yield "one request how it came about."
+    for title, section in SECTIONS[:3]:
+        yield from _table(title, section)
+    yield from ("", "## Refused by a scheme", "", "| reason | scheme | meaning |", "|---|---|---|")
+    for reason in of_schemes():
+        yield f"| `{reason.name}` | {', '.join(reason.schemes)} | {reason.meaning} |"
+    for title, section in SECTIONS[3:]:
+        yield from _table(title, section)
+
+
+def _table(title: str, section: tuple[Reason, ...]) -> Iterator[str]:
+    yield from ("", f"## {title}", "", "| reason | meaning | what to do |", "|---|---|---|")
+    for reason in section:
+        yield f"| `{reason.name}` | {reason.meaning} | {reason.advice} |"
