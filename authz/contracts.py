@@ -154,6 +154,11 @@ class Scheme(Protocol):
     reasons: ClassVar[Mapping[str, str]]
 
     @property
+    def reads_body(self) -> bool:
+        """Whether Envoy has to show it request bodies."""
+        ...
+
+    @property
     def tells(self) -> tuple[str, ...]:
         """Headers, in lower case, that it may tell the upstream: a client's own are removed."""
         ...

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from authz.values import Denied, Deny
+from authz.values import Consumer, Credential, Denied, Deny
 
 NO_ROUTE = Deny("no_route", 403, "No route matches this request")
 NO_SCHEME = Deny("no_scheme", 403, "This route admits nobody")
@@ -47,3 +47,21 @@ class Foreign(Denied):
 
     Alone on a route this is the refusal; beside other schemes, the next one may look.
     """
+
+
+def not_live(credential: Credential | None, consumer: Consumer | None, at: float) -> str | None:
+    """Why a credential or its consumer does not hold at this instant, or None."""
+    if consumer is None:
+        return CONSUMER_MISSING
+    reason = _lapsed(credential, CREDENTIAL, at) if credential is not None else None
+    return reason or _lapsed(consumer, CONSUMER, at)
+
+
+def _lapsed(thing: Credential | Consumer, reasons: Lapses, at: float) -> str | None:
+    if thing.disabled:
+        return reasons.disabled
+    if thing.expires_at and at >= thing.expires_at:
+        return reasons.expired
+    if at < thing.not_before:
+        return reasons.not_yet_valid
+    return None

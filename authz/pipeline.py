@@ -13,13 +13,11 @@ from msgspec import Struct
 
 from authz import denials
 from authz.contracts import Lookup, Lookups, Scheme
-from authz.denials import Foreign
+from authz.denials import Foreign, not_live
 from authz.routes import Route, RouteTable
 from authz.schemes import places
 from authz.values import (
     Allow,
-    Consumer,
-    Credential,
     Decision,
     Denied,
     Deny,
@@ -132,24 +130,6 @@ def identify(proof: Proof, scheme: Scheme, at: float, store: Lookup) -> Caller:
     if reason is not None or consumer is None:
         raise Denied(scheme.invalid().because(reason or denials.CONSUMER_MISSING))
     return Caller(scheme, Identity(consumer, credential, scheme.kind), proof)
-
-
-def not_live(credential: Credential | None, consumer: Consumer | None, at: float) -> str | None:
-    """Why a credential or its consumer does not hold at this instant, or None."""
-    if consumer is None:
-        return denials.CONSUMER_MISSING
-    reason = _lapsed(credential, denials.CREDENTIAL, at) if credential is not None else None
-    return reason or _lapsed(consumer, denials.CONSUMER, at)
-
-
-def _lapsed(thing: Credential | Consumer, reasons: denials.Lapses, at: float) -> str | None:
-    if thing.disabled:
-        return reasons.disabled
-    if thing.expires_at and at >= thing.expires_at:
-        return reasons.expired
-    if at < thing.not_before:
-        return reasons.not_yet_valid
-    return None
 
 
 def anonymous(scheme: Scheme, at: float, store: Lookup) -> Caller:

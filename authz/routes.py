@@ -207,6 +207,13 @@ def _canonical(path: str | None, place: str) -> str | None:
         raise DocumentError(f"{place}: no request can match it: such paths are refused") from None
 
 
+def all_routes(document: Document) -> Iterable[Route]:
+    """Every route of a document."""
+    for service in document.services:
+        for route, _, _ in _routes(service, document):
+            yield route
+
+
 def _routes(
     service: ServiceEntry, document: Document
 ) -> Iterable[tuple[Route, str | None, list[str]]]:

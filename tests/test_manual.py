@@ -6,6 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -13,6 +14,7 @@ from authz import denials, reasons
 from authz.cli import app
 from authz.config import Settings
 from authz.endpoints import ENDPOINTS
+from authz.schemes import SCHEMES
 from authz.server import service, wire
 from authz.store import key_sets, passwords, records
 from authz.store import redis as store
@@ -104,3 +106,17 @@ def test_the_project_speaks_of_itself_alone() -> None:
             continue
         found = FOREIGN.search(path.read_bytes().decode(errors="replace"))
         assert found is None, f"{name}: {found}"
+
+
+def test_every_scheme_is_explained() -> None:
+    """docs/schemes.md names every scheme, each of its settings, and each field of its credential."""
+    text = (ROOT / "docs" / "schemes.md").read_text()
+    sections = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## )", text, re.MULTILINE | re.DOTALL))
+    common = text[: text.index("## ")]
+
+    for kind, scheme in SCHEMES.items():
+        fields = {name.encode_name for name in msgspec.structs.fields(scheme)}
+        if scheme.public_identifier or kind != "jwt-plugin":
+            fields |= {name.encode_name for name in msgspec.structs.fields(scheme.draft)}
+        listed = set(re.findall(r"`([A-Za-z0-9_]+)`", sections[kind] + common))
+        assert fields <= listed, f"{kind}: {sorted(fields - listed)}"

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from msgspec import Struct
 
@@ -92,10 +92,13 @@ def _sent_by(given: argparse.Namespace, target: SplitResult, host: str, at: floa
     query = target.query
     if given.get and body:
         query, body = "&".join(filter(None, (query, body.decode()))), b""
-    lines = [*_written(given.headers), *_implied(given, body, default_type, target.username)]
-    names = {name.lower() for name, _ in lines}
+    login = given.user or unquote(target.netloc.rpartition("@")[0])
+    lines = [*_written(given.headers), *_implied(given, body, default_type, login)]
+    # A header that is given without a value is one that curl is not to send.
+    named = {header.partition(":")[0].strip(" ;").lower() for header in given.headers}
+    named |= {name.lower() for name, _ in lines}
     usual = (("Accept", "*/*"), ("User-Agent", "curl"))
-    lines += [(name, value) for name, value in usual if name.lower() not in names]
+    lines += [(name, value) for name, value in usual if name.lower() not in named]
     posted = "POST" if given.data and not given.get else "GET"
     method = given.method or ("HEAD" if given.head else posted)
     return _request(method, target.path or "/", query, lines, host, body, at)
@@ -132,14 +135,12 @@ def _written(headers: list[str]) -> list[tuple[str, str]]:
 
 
 def _implied(
-    given: argparse.Namespace, body: bytes, default_type: str | None, user: str | None
+    given: argparse.Namespace, body: bytes, default_type: str | None, login: str
 ) -> list[tuple[str, str]]:
     named = {header.partition(":")[0].strip().lower() for header in given.headers}
     lines = []
-    login = given.user or user
     if login:
-        pair = login.encode()
-        lines.append(("Authorization", f"Basic {base64.b64encode(pair).decode()}"))
+        lines.append(("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}"))
     if given.cookie:
         lines.append(("Cookie", given.cookie))
     if given.user_agent:

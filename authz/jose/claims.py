@@ -18,14 +18,14 @@ WRONG_ISSUER = "wrong_issuer"
 WRONG_AUDIENCE = "wrong_audience"
 #: Every reason that `check` may give, and what it means.
 REASONS = {
-    TOKEN_EXPIRED: "The token's exp has passed",
-    TOKEN_NOT_YET_VALID: "The token's nbf has not come",
-    ISSUED_IN_FUTURE: "The token says that it was issued in the future (iat)",
-    CLAIM_MISSING: "The token lacks a claim that must be there",
-    CLAIM_MALFORMED: "A claim has the wrong type: exp, nbf and iat are numbers from 0 to the year "
-    "9999, aud is text or a list of texts",
-    WRONG_ISSUER: "The token is from another issuer (iss)",
-    WRONG_AUDIENCE: "The token is for another audience (aud)",
+    TOKEN_EXPIRED: "the token's `exp` has passed",
+    TOKEN_NOT_YET_VALID: "the token's `nbf` has not come",
+    ISSUED_IN_FUTURE: "the token's `iat` lies ahead",
+    CLAIM_MISSING: "the token lacks a claim that must be there",
+    CLAIM_MALFORMED: "a claim has the wrong type: `exp`, `nbf`, `iat` are numbers from 0 to the "
+    "year 9999, `aud` is text or texts, `jti` is text",
+    WRONG_ISSUER: "the token's `iss` is another issuer",
+    WRONG_AUDIENCE: "the token's `aud` is another audience",
 }
 
 

@@ -34,14 +34,14 @@ ALGORITHM_UNKNOWN = "token_algorithm_unknown"
 SIGNATURE_MALFORMED = "token_signature_malformed"
 #: Every reason of `NotAToken`, and what it means.
 REASONS = {
-    TOO_LONG: "The token is longer than 16 KiB",
-    NOT_THREE_SEGMENTS: "The token is not header, payload and signature, joined by dots",
-    NOT_BASE64URL: "The token's header or payload is not canonical base64url",
-    NOT_JSON: "The token's header or payload is not a JSON object that reads in one way only",
-    HEADER_REFUSED: "The token's header has a parameter that is malformed, or that would change "
-    "what the signature means (crit, b64, zip, cty, epk, enc)",
-    ALGORITHM_UNKNOWN: "The token's header names no signature algorithm that is known",
-    SIGNATURE_MALFORMED: "The token's signature is not canonical base64url",
+    TOO_LONG: "the token is longer than 16 KiB",
+    NOT_THREE_SEGMENTS: "the token is not header, payload and signature, joined by dots",
+    NOT_BASE64URL: "the token's header or payload is not canonical base64url",
+    NOT_JSON: "the token's header or payload is not a JSON object that reads in one way only",
+    HEADER_REFUSED: "the token's header has `crit`, `b64`, `zip`, `cty`, `epk` or `enc`, which "
+    "change what a signature means, or a malformed `kid` or `typ`",
+    ALGORITHM_UNKNOWN: "the token's header names no signature algorithm that is known",
+    SIGNATURE_MALFORMED: "the token's signature is not canonical base64url",
 }
 
 
@@ -119,7 +119,7 @@ def _segments(text: str) -> tuple[bytes, bytes, str]:
     if len(text) > MAX_TOKEN:
         raise NotAToken(TOO_LONG)
     segments = text.split(".")
-    if len(segments) != 3:  # noqa: PLR2004 - header, payload, signature
+    if len(segments) != 3 or not segments[2]:  # noqa: PLR2004 - header, payload, signature
         raise NotAToken(NOT_THREE_SEGMENTS)
     header, payload, signature = segments
     return decode_segment(header), decode_segment(payload), signature

@@ -62,6 +62,11 @@ class Settings(
         return self.profile is not None and self.profile.startswith("apisix")
 
     @property
+    def reads_body(self) -> bool:
+        """Whether Envoy has to show it request bodies."""
+        return False
+
+    @property
     def tells(self) -> tuple[str, ...]:
         return ()
 

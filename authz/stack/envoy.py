@@ -29,13 +29,15 @@ DO_NOT_EDIT = "# Do not edit: made by `python -m authz.stack.envoy > envoy/envoy
 
 
 class Wiring(Struct, frozen=True):
-    """The addresses of one Envoy: `host:port` or `unix:/path`, and the host names it answers to."""
+    """The addresses of one Envoy: `host:port` or `unix:/path`, the host names it answers to, and
+    whether it shows request bodies to authz."""
 
     listener: str
     admin: str
     authz: tuple[str, ...]
     upstream: str
     domains: tuple[str, ...] = ("*",)
+    bodies: bool = False
 
 
 #: The compose stack: Envoy shares a volume with authz, and a network with the upstream.
@@ -54,6 +56,7 @@ def render(wiring: Wiring) -> str:
         listener=json.dumps(_listening(wiring.listener)),
         admin=json.dumps(_listening(wiring.admin)),
         domains=json.dumps(list(wiring.domains)),
+        without_bodies=json.dumps(not wiring.bodies),
         authz=json.dumps([_endpoint(each) for each in wiring.authz]),
         authz_type=_discovery(wiring.authz),
         upstream=json.dumps([_endpoint(wiring.upstream)]),

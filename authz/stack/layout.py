@@ -88,13 +88,14 @@ class Layout(Struct, frozen=True):
     def admin(self) -> str:
         return f"unix:{self.sockets}/{ADMIN_SOCKET}"
 
-    def wiring(self) -> Wiring:
+    def wiring(self, *, bodies: bool) -> Wiring:
         """What Envoy has to know of it."""
         return Wiring(
             listener=f"{ports.LOOPBACK}:{self.port}",
             admin=self.admin,
             authz=tuple(self.listen.format(worker=number) for number in range(self.workers)),
             upstream=self.upstream,
+            bodies=bodies,
         )
 
     @property

@@ -1,7 +1,7 @@
-"""The walk-throughs of API7's manual, "Set Up API Authentication": its curl lines, typed into a
-shell against `authz up`, with its statuses and bodies.
+"""The walk-throughs of the gateways' manuals: their curl lines, typed into a shell against
+`authz up`, with their statuses and bodies.
 
-One thing differs: the manual's gateway listens on port 9080, here it is a port that is free.
+One thing differs: the manuals' gateways listen on port 9080, here it is a port that is free.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import jwt
 import pytest
 
 pytestmark = pytest.mark.skipif(
@@ -26,6 +28,25 @@ pytestmark = pytest.mark.skipif(
 DOCUMENTS = Path(__file__).parents[2] / "docs" / "walkthroughs"
 UNAUTHORIZED, OK = "HTTP/1.1 401 Unauthorized", "HTTP/1.1 200 OK"
 FREE = ("--port", "0", "--redis-port", "0", "--metrics-port", "0")
+
+CLIENT = Path(__file__).parent / "support" / "hmac_client.py"
+
+
+def expired_token() -> str:
+    """What john's token is after its 30 seconds."""
+    secret = "a-secret-that-is-as-long-as-its-hash"
+    return jwt.encode({"key": "john-jwt-key", "exp": 1_700_000_000}, secret, "HS256")
+
+
+def johns_token() -> str:
+    """The API Open Platform's example: its claims, and its secret of six bytes. Its own expiry is
+    long past, so this one has another."""
+    claims = {"sub": "1234567890", "iss": "apinto", "name": "John Doe", "iat": 1516239022}
+    claims["exp"] = 4_102_444_800
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # so says PyJWT of the secret, too
+        return jwt.encode(claims, "apinto", "HS256")
+
 
 #: Each document's steps: the line, the first line of the answer, the body if the manual has one.
 STEPS = {
@@ -55,8 +76,68 @@ STEPS = {
         ),
         ('curl -i "http://127.0.0.1:9080/ip" -u alice:alice-password', OK, None),
     ),
+    "jwt-auth.yaml": (
+        (
+            'curl -i "http://127.0.0.1:9080/ip"',
+            UNAUTHORIZED,
+            '{"message":"Missing authorization in request"}',
+        ),
+        (
+            'jwt_token=$(curl -s "http://127.0.0.1:9080/apisix/plugin/jwt/sign?key=john-jwt-key")'
+            ' && curl -i "http://127.0.0.1:9080/ip" -H "Authorization: ${jwt_token}"',
+            OK,
+            None,
+        ),
+        (
+            f'curl -i "http://127.0.0.1:9080/ip" -H "Authorization: {expired_token()}"',
+            UNAUTHORIZED,
+            '{"message":"failed to verify jwt"}',
+        ),
+    ),
+    "hmac-auth.yaml": (
+        (
+            'curl -i "http://127.0.0.1:9080/ip"',
+            UNAUTHORIZED,
+            '{"message":"Missing authorization in request"}',
+        ),
+        (
+            f'{sys.executable} {CLIENT} | curl -i -K - "http://127.0.0.1:9080/headers"',
+            OK,
+            None,
+        ),
+    ),
+    "appcode.yaml": (
+        (
+            'curl -i "http://127.0.0.1:9080/ip"'
+            ' -H "Authorization:APPCODE 3F2504E04F8911D39A0C0305E82C3301"',
+            OK,
+            None,
+        ),
+        ('curl -i "http://127.0.0.1:9080/ip?AppCode=3F2504E04F8911D39A0C0305E82C3301"', OK, None),
+        ('curl -i "http://127.0.0.1:9080/ip?appcode=3F2504E04F8911D39A0C0305E82C3301"', OK, None),
+    ),
+    "jwt.yaml": (
+        (
+            'curl -i "http://127.0.0.1:9080/ip"',
+            UNAUTHORIZED,
+            '{"message":"missing or invalid token"}',
+        ),
+        (
+            f'curl -i "http://127.0.0.1:9080/ip" -H "Authorization: {johns_token()}"',
+            OK,
+            None,
+        ),
+    ),
 }
-CHALLENGES = {"key-auth.yaml": 'apikey realm="key"', "basic-auth.yaml": 'Basic realm="basic"'}
+CHALLENGES = {
+    "key-auth.yaml": 'apikey realm="key"',
+    "basic-auth.yaml": 'Basic realm="basic"',
+    "jwt-auth.yaml": 'Bearer realm="jwt"',
+    "hmac-auth.yaml": 'hmac realm="hmac"',
+    "jwt.yaml": 'Bearer realm="jwt"',
+}
+CALLERS = {"jwt-auth.yaml": "john", "hmac-auth.yaml": "john", "appcode.yaml": "app"}
+CALLERS |= {"jwt.yaml": "John Doe"}
 
 
 @contextmanager
@@ -109,4 +190,6 @@ def test_a_walkthrough(name: str, tmp_path: Path) -> None:
             if status == UNAUTHORIZED:
                 assert headers["www-authenticate"] == CHALLENGES[name]
             else:
-                assert json.loads(text)["headers"]["X-Consumer-Username"] == "alice"
+                assert json.loads(text)["headers"]["X-Consumer-Username"] == CALLERS.get(
+                    name, "alice"
+                )

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from google.protobuf import json_format
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from authz.routes import Route
 from authz.schemes.key_auth import Key, KeyAuth
 from authz.server import wire
 from authz.server.wire import Unwritable
-from authz.values import Allow, Consumer, Credential, Deny, Identity
+from authz.values import Allow, Answer, Consumer, Credential, Decision, Deny, Identity
 from tests.support.gateway import Gateway, ask
 from tests.support.people import CONSUMERS, SERVICES, key
 from tests.support.texts import NAUGHTY, PRINTABLE, human_texts, mixed, wire_texts
@@ -112,6 +113,63 @@ def test_a_denial(deny: Deny, code: int) -> None:
     assert told(answer) == {name: value for name, value in expected.items() if value}
 
 
+def test_a_denial_with_headers_and_a_body_of_its_own() -> None:
+    """In place of the JSON: plain text, here none, and what the client's world looks for."""
+    deny = Deny("r", 400, "ignored", headers=(("x-ca-error-code", "A400IK"),), body="")
+    refusal = wire.write(Verdict(deny, ROUTE)).denied_response
+
+    assert (refusal.status.code, refusal.body) == (400, "")
+    assert headers(refusal.headers) == [
+        ("content-type", "text/plain; charset=utf-8", OVERWRITE),
+        ("x-ca-error-code", "A400IK", APPEND),
+    ]
+
+
+@pytest.mark.parametrize(
+    "deny",
+    [
+        Deny("r", 400, "", headers=(("x-a", "a\r\nb: c"),)),
+        Deny("r", 400, "", headers=(("A b", ""),)),
+    ],
+)
+def test_a_header_that_would_split_a_denial(deny: Deny) -> None:
+    """Is a fault of ours, and never sent."""
+    with pytest.raises(Unwritable):
+        wire.write(Verdict(deny, ROUTE))
+
+
+@pytest.mark.parametrize("status", [0, 100, 199])
+def test_a_status_that_is_no_answer(status: int) -> None:
+    """Envoy takes a zero for a yes."""
+    for decision in (Deny("r", status, "m"), Answer("r", status, "b")):
+        with pytest.raises(Unwritable):
+            wire.write(Verdict(decision, ROUTE))
+
+
+def test_an_answer() -> None:
+    """Reaches the client as it stands, and lets nothing through to the upstream."""
+    answer = wire.write(Verdict(Answer("token_signed", 200, "a.b.c"), ROUTE))
+
+    assert answer.status.code != 0
+    assert answer.WhichOneof("http_response") == "denied_response"
+    assert (answer.denied_response.status.code, answer.denied_response.body) == (200, "a.b.c")
+    assert headers(answer.denied_response.headers) == [
+        ("content-type", "text/plain; charset=utf-8", OVERWRITE),
+        ("cache-control", "no-store", APPEND),
+    ]
+    assert told(answer) == {"service": "s", "route": "r", "reason": "token_signed"}
+
+
+def test_claims_are_told_to_envoys_filters() -> None:
+    """As they are, and only where a scheme exposes them."""
+    claims = {"sub": "x", "n": 5, "list": ["a", True, None], "deep": {"a": 1.5}}
+    exposed = wire.write(Verdict(Allow(PROVEN, (), (), claims), ROUTE))
+
+    found = json_format.MessageToDict(exposed.dynamic_metadata)
+    assert found["claims"] == claims
+    assert "claims" not in told(wire.write(allow()))
+
+
 def test_a_denial_without_a_route() -> None:
     """Where no route matched, none is named."""
     assert told(wire.write(Verdict(Deny("no_route", 403, "No"), None))) == {"reason": "no_route"}
@@ -174,7 +232,10 @@ _DENIALS = st.builds(
     message=st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(NAUGHTY),
     challenges=st.lists(_VALUES, max_size=2).map(tuple),
     scheme=st.sampled_from(["", "key-auth"]),
+    headers=st.lists(st.tuples(_NAMES, _VALUES), max_size=2).map(tuple),
+    body=st.none() | human_texts(),
 )
+_ANSWERS = st.builds(Answer, st.just("a"), st.integers(0, 1000), human_texts())
 _ALLOWS = st.builds(
     Allow,
     identity=st.sampled_from([PROVEN, GUEST]),
@@ -183,8 +244,8 @@ _ALLOWS = st.builds(
 )
 
 
-@given(_DENIALS | _ALLOWS, st.sampled_from([ROUTE, None]))
-def test_only_an_allow_says_yes(decision: Allow | Deny, route: Route | None) -> None:
+@given(_DENIALS | _ALLOWS | _ANSWERS, st.sampled_from([ROUTE, None]))
+def test_only_an_allow_says_yes(decision: Decision, route: Route | None) -> None:
     """Whatever is decided, only an allow has code 0; nothing else has an `ok_response`; and every
     header that is sent is a header."""
     with suppress(Unwritable):
