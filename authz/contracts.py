@@ -8,7 +8,6 @@ proven, `Denied` = present and wrong.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from authz.jose.key_set import KeySet
@@ -151,7 +150,7 @@ class Scheme(Protocol):
     # Whether the look-up key is a public identifier, such as a user name; else it is a secret.
     public_identifier: ClassVar[bool]
     # Every reason that it may give for a refusal, and what it means.
-    reasons: ClassVar[Mapping[str, str]]
+    reasons: ClassVar[dict[str, str]]
 
     @property
     def reads_body(self) -> bool:

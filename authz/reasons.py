@@ -126,6 +126,14 @@ def find(name: str, scheme: str = "") -> Reason | None:
     return None
 
 
+def summary() -> str:
+    """The README's table: every reason, by who gives it. Markdown."""
+    rows = [(title, [reason.name for reason in section]) for title, section in SECTIONS]
+    rows += [(f"`{kind}`", list(scheme.reasons)) for kind, scheme in SCHEMES.items()]
+    lines = [f"| {who} | {', '.join(names)} |" for who, names in rows]
+    return "\n".join(("| given by | reasons |", "|---|---|", *lines)) + "\n"
+
+
 def manual() -> str:
     """The page of the manual: Markdown."""
     return "\n".join(_page()) + "\n"

@@ -77,7 +77,11 @@ class Body(Struct, frozen=True):
 
 
 class Request(Struct, frozen=True):
-    """One HTTP request, as Envoy described it. `at` is when it reached us, in Unix seconds."""
+    """One HTTP request, as Envoy described it. `at` is when it reached us, in Unix seconds.
+
+    `sent` is the target as on the request line, where path and query do not tell: a `?` with
+    nothing after it.
+    """
 
     method: str
     path: str
@@ -89,6 +93,7 @@ class Request(Struct, frozen=True):
     address: str = ""
     id: str = ""
     at: float = 0.0
+    sent: str = ""
 
     def __repr__(self) -> str:  # the query may hold a credential
         return f"Request({self.method} {self.path})"
@@ -96,7 +101,7 @@ class Request(Struct, frozen=True):
     @property
     def target(self) -> str:
         """Path and query, as on the request line."""
-        return f"{self.path}?{self.query}" if self.query else self.path
+        return self.sent or (f"{self.path}?{self.query}" if self.query else self.path)
 
 
 class Deny(Struct, frozen=True):

@@ -106,7 +106,7 @@ def _properties(described: Any) -> Iterator[str]:
             yield from _properties(inner)
 
 
-_NAMES = st.sampled_from(sorted({*_properties(schema()), "X-Consumer-A", "custom_id", "jwt-auth"}))
+_NAMES = st.sampled_from(sorted({*_properties(schema()), "X-Consumer-A", "custom_id", "no-auth"}))
 _SCALARS = (
     st.none()
     | st.booleans()

@@ -16,7 +16,7 @@ from authz.config import Settings
 from authz.endpoints import ENDPOINTS
 from authz.schemes import SCHEMES
 from authz.server import service, wire
-from authz.store import key_sets, passwords, records
+from authz.store import key_source, passwords, records
 from authz.store import redis as store
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +54,7 @@ def all_reasons() -> set[str]:
     found = {deny.reason for deny in denials.GENERAL} | set(denials.LIVENESS)
     found |= {reason for endpoint in ENDPOINTS.values() for reason in endpoint.reasons}
     found |= {reason for _, reason in store.REASONS} | {store.EMPTY, store.BREAKER_OPEN}
-    found |= {records.CORRUPT, passwords.BUSY, key_sets.UNAVAILABLE, wire.ALLOWED, wire.ANONYMOUS}
+    found |= {records.CORRUPT, passwords.BUSY, key_source.UNAVAILABLE, wire.ALLOWED, wire.ANONYMOUS}
     return found | {service.NOT_READY, service.NOT_A_CHECK, service.CRASHED}
 
 
@@ -69,6 +69,11 @@ def test_every_reason_has_a_meaning() -> None:
 def test_every_reason_is_explained() -> None:
     """docs/reasons.md is what the code prints."""
     assert (ROOT / "docs" / "reasons.md").read_text() == reasons.manual()
+
+
+def test_the_readme_lists_every_reason() -> None:
+    """As the code has them; what each means is in docs/reasons.md."""
+    assert reasons.summary() in README
 
 
 def test_every_setting_is_explained() -> None:

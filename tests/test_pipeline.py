@@ -23,6 +23,7 @@ def outcome(gateway: Gateway, request: Request) -> Any:
     decision = gateway.decide(request)
     if isinstance(decision, Deny):
         return decision.status, decision.reason, decision.challenges
+    assert isinstance(decision, Allow)
     identity = decision.identity
     credential = identity.credential.id if identity.credential else None
     return identity.consumer.username, credential, identity.scheme

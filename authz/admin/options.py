@@ -48,7 +48,11 @@ def _option(name: str, hint: Any, default: Any) -> Parameter:
     assert isinstance(meta, Meta)
     shown = "one a core" if name == "workers" else "" if default is None else str(default)
     panel = "Store" if name in STORE else None
-    option = typer.Option(help=meta.description, show_default=shown or False, rich_help_panel=panel)
+    # A switch that is off needs no second name that leaves it so.
+    flag = (f"--{name.replace('_', '-')}",) if default is False else ()
+    option = typer.Option(
+        *flag, help=meta.description, show_default=shown or False, rich_help_panel=panel
+    )
     return _parameter(name, Annotated[type_ | None, option])
 
 

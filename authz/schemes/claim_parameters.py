@@ -34,7 +34,7 @@ def check(parameters: Iterable[ClaimParameter]) -> None:
     parameters = tuple(parameters)
     for each in parameters:
         place_at(each.location, each.parameter_name)
-    check_header_names(list(names(parameters, "header")))
+    check_header_names([each.parameter_name for each in parameters if each.location == "header"])
     queries = names(parameters, "query")
     if len(set(queries)) < len(queries):
         raise ValueError("one query parameter is named twice")

@@ -12,17 +12,17 @@ import math
 import re
 import secrets
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-from authz.contracts import Lookup, Vault
+from authz.contracts import Lookup
 from authz.schemes import alibaba, digest_request
 from authz.schemes import digest_refusals as refusals
 from authz.schemes.alibaba import Refusal, Refused
+from authz.schemes.digest_key import APP_KEY, AppKeyDraft, AppSecret
 from authz.schemes.digest_request import Claim, header
 from authz.schemes.settings import Settings, whole
-from authz.secrets import Recoverable, Secret, recover
 from authz.signing import digest
 from authz.values import Credential, Denied, Deny, Once, Place, Proof, Request, raw
 
@@ -31,11 +31,9 @@ WINDOW = 15 * 60
 #: Clocks of several machines differ; a nonce is remembered for so much longer than it is good.
 MARGIN = 60
 RELEASE = "RELEASE"
-MAX_SECRET = 1024
 #: Signed with when the AppKey is unknown, so that this costs what a wrong signature does.
 NOBODY = secrets.token_bytes(32)
 
-_APP_KEY = re.compile(r"[!-~]{1,128}")
 _NONCE = re.compile(r"[ -~]{1,128}")
 #: Milliseconds up to the year 5138.
 _TIMESTAMP = re.compile(r"[0-9]{1,14}")
@@ -51,42 +49,6 @@ _HIDDEN = tuple(
 Stage = Annotated[
     str, Meta(pattern=whole(r"[A-Za-z0-9_.-]{1,64}"), description="A name of X-Ca-Stage.")
 ]
-
-
-class AppSecret(Struct, frozen=True):
-    """What is stored: the secret. The AppKey is the look-up key."""
-
-    secret: Recoverable
-
-
-class AppKeyDraft(Struct, frozen=True, forbid_unknown_fields=True):
-    """An AppKey with its AppSecret; `{encrypted: …}` is one that was exported."""
-
-    app_key: str
-    app_secret: Secret
-
-    def seal(self, vault: Vault, tenant: str, before: AppSecret | None) -> tuple[str, AppSecret]:
-        if not _APP_KEY.fullmatch(self.app_key):
-            raise ValueError("app_key: expected 1 to 128 printable ASCII characters, no blanks")
-        try:
-            secret = Recoverable(recover(self.app_secret, vault))
-        except ValueError as error:
-            raise ValueError(f"app_secret: {error}") from None
-        if len(secret.value) > MAX_SECRET:
-            raise ValueError(f"app_secret: longer than {MAX_SECRET} bytes")
-        same = before is not None and before.secret == secret
-        return self.app_key, before if before is not None and same else AppSecret(secret)
-
-    @classmethod
-    def reopen(cls, index: str, form: AppSecret, vault: Vault) -> dict[str, Any]:
-        return {"app_key": index, "app_secret": {"encrypted": vault.encrypt(form.secret.value)}}
-
-    @classmethod
-    def issue(cls, identifier: str) -> tuple[AppKeyDraft, dict[str, str]]:
-        app_key = str(10**8 + secrets.randbelow(9 * 10**8))
-        app_secret = secrets.token_urlsafe(24)
-        draft = cls(app_key, Secret(app_secret))
-        return draft, {"app_key": app_key, "app_secret": app_secret}
 
 
 class Digest(Settings, frozen=True):
@@ -158,7 +120,7 @@ class Digest(Settings, frozen=True):
         algorithm = next((m for m in self.signature_methods if m == claim.algorithm), None)
         if algorithm is None:
             raise Refused(refusals.METHOD_NOT_ALLOWED)
-        known = _APP_KEY.fullmatch(claim.app_key)
+        known = APP_KEY.fullmatch(claim.app_key)
         credential = store.find(self.kind, claim.app_key) if known else None
         secret = credential.form.secret.value if credential is not None else NOBODY
         sent = raw(claim.signature)

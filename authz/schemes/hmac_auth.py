@@ -107,6 +107,11 @@ class HmacAuth(Settings, frozen=True):
         return self.profile == "apisix-3.9"
 
     @property
+    def reads_body(self) -> bool:
+        # A legacy credential may want it, whatever the route says.
+        return self.validate_request_body or self.legacy
+
+    @property
     def tells(self) -> tuple[str, ...]:
         # Not told as such: removed, unless the credential's rule is that they stay.
         return hmac_legacy.STRIPPED if self.legacy else ()

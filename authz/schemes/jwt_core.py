@@ -35,6 +35,8 @@ REASONS = {
 }
 #: Longer tokens are verified each time: thousands of them would not fit into memory.
 MEMORABLE = 4 * 1024
+#: A nonce outlives its token by so many seconds, for workers whose clocks are behind.
+MARGIN = 60
 #: No `jti` is longer, in characters: it becomes a name in the store.
 MAX_JTI = 256
 #: Headers that routing, framing or other proxies rely on: no claim may set them.
@@ -96,8 +98,8 @@ class NotOnce(Exception):
 def nonce(
     claims: dict[str, Any], owner: tuple[str, ...], grace: float, at: float
 ) -> tuple[str, int]:
-    """What makes a token count once: a nonce of its `jti`, another one for each owner, and the
-    seconds for which the token lives. Raises `NotOnce` unless it has `jti` and a live `exp`."""
+    """What makes a token count once: a nonce of its `jti`, another one for each owner, and for how
+    many seconds to remember it. Raises `NotOnce` unless the token has `jti` and a live `exp`."""
     reason = claims_of.check(claims, Rules(("exp",), False, grace, issued="ignored"), at)
     if reason is not None:
         raise NotOnce(reason)
@@ -106,7 +108,7 @@ def nonce(
         raise NotOnce(claims_of.CLAIM_MISSING)
     if not isinstance(jti, str) or not 0 < len(jti) <= MAX_JTI:
         raise NotOnce(claims_of.CLAIM_MALFORMED)
-    return json.dumps([*owner, jti]), ceil(claims["exp"] + grace - at)
+    return json.dumps([*owner, jti]), ceil(claims["exp"] + grace - at) + MARGIN
 
 
 # -- told to others --------------------------------------------------------------------------------

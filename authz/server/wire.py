@@ -76,6 +76,7 @@ def read(check: CheckRequest, at: float) -> Request:
         address=attributes.source.address.socket_address.address,
         id=_printable(headers.first("x-request-id") or http.id),
         at=at,
+        sent=target,
     )
 
 

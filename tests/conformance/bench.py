@@ -57,6 +57,8 @@ class Bench:
         self.valkey = Valkey(self.directory)
         self._ending.callback(self.valkey.close)
         self.now: float | None = None
+        #: Why credentials of the document in force were left out of it (see `prepare`).
+        self.left_out: list[str] = []
         self.decisions = Decisions()
         self._catalog = Catalog(Target(self.valkey.url), NAMESPACE, KeyRing.parse(RING))
         self._revision = 0
@@ -123,6 +125,7 @@ class Bench:
     def prepare(self, plain: Plain, refusal: Refusal) -> str | None:
         """Apply as the case wants it; the text of the refusal, where the case takes one."""
         before = self._catalog.read().revision
+        self.left_out = []
         while True:
             try:
                 self.apply(plain)
@@ -134,6 +137,7 @@ class Bench:
                 place = _CREDENTIAL.search(str(error))
                 if refusal != "leave-out" or place is None:
                     raise
+                self.left_out.append(str(error))
                 plain = _without(plain, int(place[1]), int(place[2]))
             else:
                 return None
@@ -146,7 +150,8 @@ class Bench:
             response = self._check(direct.message(sent), timeout=10, wait_for_ready=True)
         except grpc.RpcError as error:
             return direct.failed(error)
-        return direct.answer(sent, CheckResponse.FromString(response))
+        decided = self.decisions.lines[-1]["outcome"]
+        return direct.answer(sent, CheckResponse.FromString(response), decided)
 
 
 def _directory() -> tempfile.TemporaryDirectory[str]:

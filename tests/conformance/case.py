@@ -13,7 +13,8 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 
 Mode = Literal["direct", "envoy"]
-Outcome = Literal["allow", "deny", "error"]
+#: `answer`: the service answered in the upstream's place, and refused nothing.
+Outcome = Literal["allow", "deny", "answer", "error"]
 Line = tuple[bytes, bytes]
 Plain = dict[str, Any]
 
@@ -120,7 +121,8 @@ class Format(Protocol):
         ...
 
     def translate(self, case: Plain, shared: Plain, mode: Mode, /) -> Exchange | Judgement:
-        """`shared` is what the file says beside its cases. Raises `Inexpressible`."""
+        """`shared` is the whole file: `cases`, and what stands beside them. Raises
+        `Inexpressible`."""
         ...
 
 

@@ -9,6 +9,7 @@ emulated is what it strips or refuses to protect the service: alone, the service
 
 from __future__ import annotations
 
+import itertools
 import re
 import uuid
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from google.protobuf.json_format import MessageToDict
 from authz.pb.base_pb2 import HeaderValueOption
 from authz.pb.external_auth_pb2 import CheckRequest, CheckResponse
 from tests.conformance import http1, shapes
-from tests.conformance.case import Answer, Line, Seen, Sent
+from tests.conformance.case import Answer, Line, Outcome, Seen, Sent
 from tests.conformance.expect import require
 
 #: Set by Envoy where it buffered a body, and then hidden where the client sent it.
@@ -29,6 +30,8 @@ _HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"upgrade"}
 #: Merged into one line before any filter sees them.
 _MERGED = (b"authorization",)
 _CLIENT = "192.0.2.10"
+#: Envoy numbers its requests, and an operator asks about one by its number.
+_NUMBERS = itertools.count(1)
 _NAME = re.compile(r":path|[a-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[ -~]*")
 
@@ -99,7 +102,7 @@ def message(sent: Sent) -> bytes:
     check.attributes.source.address.socket_address.address = _CLIENT
     check.attributes.source.address.socket_address.port_value = 40000
     http = check.attributes.request.http
-    http.id, http.scheme, http.protocol = "1", "http", f"HTTP/{sent.http}"
+    http.id, http.scheme, http.protocol = str(next(_NUMBERS)), "http", f"HTTP/{sent.http}"
     http.method, http.path = _clean(request.method), _clean(request.target)
     http.host = _clean(request.authority)
     http.size = len(request.body)
@@ -134,8 +137,9 @@ def failed(error: grpc.RpcError) -> Answer:
     return Answer("error", 503, note=f"gRPC {code.name}")
 
 
-def answer(sent: Sent, response: CheckResponse) -> Answer:
-    """What Envoy does on this answer: its `status.code` alone decides."""
+def answer(sent: Sent, response: CheckResponse, decided: str) -> Answer:
+    """What Envoy does on this answer: its `status.code` alone decides. `decided` is the service's
+    own word: a denial and an answer in the upstream's place look alike on the wire."""
     require(response.HasField("status"), "the answer has no status, which Envoy takes for an allow")
     metadata = MessageToDict(response.dynamic_metadata)
     if response.status.code == 0:
@@ -146,13 +150,19 @@ def answer(sent: Sent, response: CheckResponse) -> Answer:
     require(refusal.status.code, "a refusal without a status")
     require("consumer" not in metadata, "a refusal that names a consumer")
     return Answer(
-        outcome="error" if kind == "error_response" else "deny",
+        outcome=_outcome(str(kind), decided),
         status=refusal.status.code,
         headers=tuple(_pair(option) for option in refusal.headers),
         body=refusal.body.encode(),
         metadata=metadata,
         note=str(metadata.get("reason", "")),
     )
+
+
+def _outcome(kind: str, decided: str) -> Outcome:
+    if kind == "error_response":
+        return "error"
+    return "answer" if decided == "answer" else "deny"
 
 
 def _pair(option: HeaderValueOption) -> tuple[str, bytes]:

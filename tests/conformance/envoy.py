@@ -20,6 +20,9 @@ from tests.conformance.case import Answer, Outcome, Sent
 from tests.conformance.expect import require
 from tests.conformance.upstream import Recorder
 
+#: What the service decided, where it was neither an allow nor a fault.
+_OWN: dict[str, Outcome] = {"deny": "deny", "answer": "answer"}
+
 
 class Gateway:
     """Envoy in front of a bench's worker. It takes any free port."""
@@ -72,10 +75,13 @@ class Gateway:
 
 
 def _outcome(answer: Answer, decided: str, arrived: bool) -> Outcome:
-    """A denial is the service's own; everything else that Envoy refuses is an error."""
+    """A denial and an answer are the service's own; everything else that Envoy refuses is an
+    error."""
     if arrived and answer.status == 200:
         return "allow"
-    return "deny" if decided == "deny" and answer.status else "error"
+    if answer.status and not arrived:
+        return _OWN.get(decided, "error")
+    return "error"
 
 
 def _with_bodies(config: str) -> str:

@@ -61,11 +61,12 @@ def _read(file: Path, root: Path) -> Iterator[Case]:
     cases = shared.get("cases")
     if not isinstance(cases, list) or not any(_recognise(case) for case in cases):
         return
-    rest = {name: value for name, value in shared.items() if name != "cases"}
     name = str(file.relative_to(root)) if file != root else file.name
     for number, case in enumerate(cases):
         plain = case if isinstance(case, dict) else {}
-        yield Case(name, str(plain.get("id", number)), _recognise(case) or _Unknown(), plain, rest)
+        yield Case(
+            name, str(plain.get("id", number)), _recognise(case) or _Unknown(), plain, shared
+        )
 
 
 def _recognise(case: Any) -> Format | None:

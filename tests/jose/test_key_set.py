@@ -131,7 +131,7 @@ def test_private_keys_are_refused(algorithm: str) -> None:
 
 
 def test_keys_for_other_purposes_are_left_out() -> None:
-    """Issuers publish keys for encryption, and of new kinds, in the same set (RFC 7517 section 5)."""
+    """Issuers publish keys for encryption, and of new kinds, in one set (RFC 7517 section 5)."""
     others = [
         RSA | {"use": "enc", "kid": "k"},
         RSA | {"alg": "RSA-OAEP", "kid": "k"},

@@ -47,7 +47,8 @@ def test_a_token_is_taken_apart() -> None:
 
 def test_any_text_may_be_signed() -> None:
     """A JWS has a payload of bytes."""
-    assert parse_jws(f"{HEAD}.{b64(b'no json')}.").payload == b"no json"
+    assert parse_jws(f"{HEAD}.{b64(b'no json')}.AA").payload == b"no json"
+    assert parse_jws(f"{HEAD}..AA").payload == b""
 
 
 @pytest.mark.parametrize(
@@ -55,11 +56,12 @@ def test_any_text_may_be_signed() -> None:
     [
         ("", tokens.NOT_THREE_SEGMENTS),
         (f"{HEAD}.{CLAIMS}", tokens.NOT_THREE_SEGMENTS),
+        (f"{HEAD}.{CLAIMS}.", tokens.NOT_THREE_SEGMENTS),
         (f"{HEAD}.{CLAIMS}.AA.", tokens.NOT_THREE_SEGMENTS),
         (f"{HEAD}.{CLAIMS}.AA.AA.AA", tokens.NOT_THREE_SEGMENTS),
         ("A" * (tokens.MAX_TOKEN + 1), tokens.TOO_LONG),
         ("A" * tokens.MAX_TOKEN, tokens.NOT_THREE_SEGMENTS),
-        ("..", tokens.NOT_JSON),
+        ("..", tokens.NOT_THREE_SEGMENTS),
         (f"{HEAD}..AA", tokens.NOT_JSON),
         (f"{HEAD}=.{CLAIMS}.AA", tokens.NOT_BASE64URL),
         (f" {HEAD}.{CLAIMS}.AA", tokens.NOT_BASE64URL),
@@ -161,11 +163,9 @@ def test_base64url_has_one_spelling(data: bytes) -> None:
     text = encode_segment(data)
 
     assert decode_segment(text) == data
-    for other in (text + "=", text + "A", " " + text, text + "\n"):
-        try:
-            assert decode_segment(other) != data
-        except NotAToken as refused:
-            assert refused.reason == tokens.NOT_BASE64URL
+    for other in (text + "=", " " + text, text + "\n"):
+        with pytest.raises(NotAToken):
+            decode_segment(other)
 
 
 @given(st.text(ALPHABET, max_size=12))
@@ -184,9 +184,9 @@ def test_what_decodes_encodes_to_itself(text: str) -> None:
 @given(wire_texts(max_size=60) | st.lists(wire_texts(), min_size=3, max_size=3).map(".".join))
 def test_any_text_is_read_or_refused(text: str) -> None:
     """Nothing but `NotAToken`, and always one of its reasons."""
+    said = None
     try:
         made = parse(text)
     except NotAToken as refused:
-        assert refused.reason in REASONS
-    else:
-        assert made.algorithm in ALGORITHMS
+        said = refused.reason
+    assert said in REASONS if said else made.algorithm in ALGORITHMS

@@ -69,6 +69,12 @@ def test_a_whole_request() -> None:
     assert request.headers.exact
 
 
+@pytest.mark.parametrize("target", ["/a", "/a?", "/a?b", "/a??"])
+def test_a_target_is_told_as_it_was_sent(target: str) -> None:
+    """A signature covers each `?`, also one with nothing after it."""
+    assert wire.read(message(target), AT).target == target
+
+
 @pytest.mark.parametrize(
     ("check", "expected"),
     [

@@ -6,7 +6,7 @@ Compared are the decision, the user and what is removed. Not the body: Apinto's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -23,8 +23,7 @@ from tests.conformance.case import (
     sent,
 )
 from tests.conformance.expect import allowed, headers_are, query_of, require
-
-_AUTHORIZATION = "Authorization"
+from tests.conformance.formats.apinto_types import AUTHORIZATION, TYPES
 
 
 def recognises(case: Plain) -> bool:
@@ -40,55 +39,13 @@ def _apps(case: Plain) -> list[Plain]:
     return apps if isinstance(apps, list) else [apps]
 
 
-# -- one function a type: (settings of the route's scheme, a user's credential and name) -----------
-
-
-def _apikey(app: Plain) -> Plain:
-    header, query = None, None
-    match app["position"]:
-        case "header":
-            header = app["token_name"]
-        case "query":
-            query = app["token_name"]
-        case "":
-            header = _AUTHORIZATION
-        case position:
-            raise Inexpressible(f"a key in the {position} is not supported yet")
-    return {"header": header, "query": query}
-
-
-def _apikey_user(pattern: Plain) -> tuple[str, Plain]:
-    return pattern["apikey"], {"key": pattern["apikey"]}
-
-
-def _basic(app: Plain) -> Plain:
-    place = app["position"] or "header", app["token_name"] or _AUTHORIZATION
-    if (place[0], place[1].lower()) != ("header", _AUTHORIZATION.lower()):
-        raise Inexpressible("basic-auth reads the header Authorization alone (RFC 7617)")
-    return {}
-
-
-def _basic_user(pattern: Plain) -> tuple[str, Plain]:
-    return pattern["username"], {k: pattern[k] for k in ("username", "password")}
-
-
-Settings = Callable[[Plain], Plain]
-User = Callable[[Plain], tuple[str, Plain]]
-TYPES: dict[str, tuple[str, Settings, User]] = {
-    "apikey": ("key-auth", _apikey, _apikey_user),
-    "apikey_auth": ("key-auth", _apikey, _apikey_user),
-    "basic": ("basic-auth", _basic, _basic_user),
-    "basic_auth": ("basic-auth", _basic, _basic_user),
-}
-
-
 # -- a case ----------------------------------------------------------------------------------------
 
 
 def translate(case: Plain, shared: Plain, mode: Mode) -> Exchange:
     apps = _apps(case)
     for app in apps:
-        if TYPES.get(app["type"], ("",))[0] not in SCHEMES:
+        if app["type"] not in TYPES or TYPES[app["type"]].kind not in SCHEMES:
             raise Inexpressible(f"Apinto's type {app['type']} is not supported yet")
         if app.get("anonymous"):
             raise Inexpressible("an anonymous app admits wrong credentials, which no profile does")
@@ -97,18 +54,22 @@ def translate(case: Plain, shared: Plain, mode: Mode) -> Exchange:
     if chosen and len({app["type"] for app in apps}) > 1:
         raise Inexpressible("a client's choice by Authorization-Type is not supported")
     expected = dict(case["expect"])
-    if case["class"] == "quirk" and "product_suggestion" in case:
+    ours = case["class"] == "quirk" and "product_suggestion" in case
+    if ours:
         expected = {"removed": None, **case["product_suggestion"]}
     return Exchange(
-        document=_document(apps),
+        document=_document(apps, exact=not ours),
         requests=(request,),
         verify=partial(_verify, case, expected),
         now=case.get("now"),
+        # What Apinto takes, only to refuse every request, may be refused when it is written.
+        refusal="leave-out" if expected["status"] >= 400 else "fail",
     )
 
 
-def _document(apps: list[Plain]) -> Plain:
-    """Every app's place is one of several schemes, every user a consumer."""
+def _document(apps: list[Plain], *, exact: bool) -> Plain:
+    """Every app's place is one of several schemes, every user a consumer. `exact`: as Apinto has
+    it, a list of claims that is empty is a list; else it is as good as none."""
     schemes: list[Plain] = []
     consumers: dict[str, Plain] = {}
     for app in apps:
@@ -117,12 +78,14 @@ def _document(apps: list[Plain]) -> Plain:
         if scheme not in schemes:
             schemes.append(scheme)
         for each in app["users"]:
-            _add_user(consumers, app, kind, user(each["pattern"]), each)
+            _add_user(consumers, app, kind, user(app, each["pattern"], exact), each)
     auth = schemes[0] if len(schemes) == 1 else {"any": schemes}
     return {"services": [{"id": "service", "auth": auth}], "consumers": [*consumers.values()]}
 
 
 def _hides(app: Plain) -> bool:
+    if app["position"] == "body":
+        return False  # nor does Apinto hide anything there
     hide = {bool(user.get("hide_credential")) for user in app["users"]}
     if len(hide) > 1:
         raise Inexpressible("hiding is a route's setting here, not a credential's")
@@ -142,6 +105,8 @@ def _add_user(
     if consumer["disabled"] != disabled:
         raise Inexpressible("one user of a disabled app and of another")
     credentials: list[Plain] = consumer["credentials"]
+    if kind == "jwt" and any(kind in each for each in credentials):
+        raise Inexpressible("a user's tokens are verified in one way here, not in several")
     credential: Plain = {"id": f"user-{len(credentials) + 1}", kind: secret}
     if user.get("expire"):
         credential["expires_at"] = datetime.fromtimestamp(user["expire"], UTC).isoformat()
@@ -169,9 +134,9 @@ def _verify_removed(case: Plain, removed: list[str], seen: Seen) -> None:
         require(not _at(seen, where, name), f"upstream still has {where} {name}")
     sent_request = sent(case["request"])
     lines = tuple((n.decode().lower(), v) for n, v in sent_request.lines)
-    before = Seen(sent_request.target, lines)
+    before = Seen(sent_request.target, lines, sent_request.body)
     for app in _apps(case):
-        where, name = app["position"] or "header", app["token_name"] or _AUTHORIZATION
+        where, name = app["position"] or "header", app["token_name"] or AUTHORIZATION
         if (where, name.lower()) not in gone:
             kept, was = _at(seen, where, name), _at(before, where, name)
             require(kept == was, f"upstream has {where} {name} as {kept}, it was {was}")
@@ -180,4 +145,6 @@ def _verify_removed(case: Plain, removed: list[str], seen: Seen) -> None:
 def _at(seen: Seen, where: str, name: str) -> list[Any]:
     if where == "query":
         return list(query_of(seen).get(name, []))
+    if where == "body":
+        return [seen.body]
     return list(seen.values(name))

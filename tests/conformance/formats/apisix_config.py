@@ -7,9 +7,9 @@ from functools import partial
 
 from tests.conformance.case import Inexpressible, Judgement, Plain
 from tests.conformance.expect import require
+from tests.conformance.formats.apisix_credentials import PROFILES, own_fields
 from tests.conformance.formats.apisix_document import (
     AUTH_PLUGINS,
-    PROFILES,
     attach_labels,
     auth,
     consumer,
@@ -27,25 +27,26 @@ _WITHOUT_PLACE = {"id", "desc", "create_time", "update_time"}
 
 def translate(case: Plain) -> Judgement:
     """Raises `Inexpressible`."""
-    written, expected = case["object"], case["expect"]
+    written, expected, profile = case["object"], case["expect"], case["profile"]
     made: Plain = {"services": [], "consumers": []}
     if "route_config" in written:
         made["services"] = [{"id": "service", "auth": _auth(written["route_config"])}]
     if "credential" in written:
         require_scheme(written["credential"]["type"])
-        one = credential(written["credential"])
+        one = credential(written["credential"], profile)
         made["consumers"] = [{"username": "somebody", "credentials": [one]}]
-    made["consumers"] += [_present(each) for each in case.get("consumers", ())]
+    made["consumers"] += [_present(each, profile) for each in case.get("consumers", ())]
     if "credential_object" in written:
-        _add_credential(made["consumers"], written["consumer"], written["credential_object"])
+        one = _credential_object(written["credential_object"], profile)
+        _add_credential(made["consumers"], written["consumer"], one)
     if "consumer_object" in written:
         if written.get("consumer") not in (None, written["consumer_object"].get("username")):
             raise Inexpressible("a document has no URL for a consumer's name to disagree with")
-        _put_consumer(made["consumers"], written["consumer_object"])
+        _put_consumer(made["consumers"], written["consumer_object"], profile)
     known = {"route_config", "credential", "credential_object", "consumer", "consumer_object"}
     if set(written) - known:
         raise Inexpressible(f"object {sorted(set(written) - known)} is not supported yet")
-    made["profile"] = PROFILES[case["profile"]]
+    made["profile"] = PROFILES[profile]
     return Judgement(made, partial(_verify, expected))
 
 
@@ -62,14 +63,14 @@ def _auth(plugins: Plain) -> Plain:
     return auth({name: own for name, own in plugins.items() if name in AUTH_PLUGINS})
 
 
-def _present(written: Plain) -> Plain:
+def _present(written: Plain, profile: str) -> Plain:
     """A consumer that is there before the object is written."""
     for each in written.get("credentials", ()):
         require_scheme(each["type"])
-    return consumer(written, {each["type"] for each in written.get("credentials", ())})
+    return consumer(written, {each["type"] for each in written.get("credentials", ())}, profile)
 
 
-def _credential_object(written: Plain) -> Plain:
+def _credential_object(written: Plain, profile: str) -> Plain:
     """`{id, plugins: {scheme: …}}`; what is no scheme stays, for the document to refuse."""
     if "id" not in written:
         raise Inexpressible("a credential without an id is an embedded one here")
@@ -78,11 +79,14 @@ def _credential_object(written: Plain) -> Plain:
         if name in AUTH_PLUGINS:
             require_scheme(name)
     others = {k: v for k, v in written.items() if k not in ("plugins", "labels", "name", "desc")}
-    return {**others, **plugins}
+    made = {
+        name: own_fields(name, own, profile) if isinstance(own, dict) else own
+        for name, own in plugins.items()
+    }
+    return {**others, **made}
 
 
-def _add_credential(consumers: list[Plain], owner: str, written: Plain) -> None:
-    made = _credential_object(written)
+def _add_credential(consumers: list[Plain], owner: str, made: Plain) -> None:
     holder = next((each for each in consumers if each["username"] == owner), None)
     if holder is None:
         raise Inexpressible("a credential stands inside its consumer, so that one is never unknown")
@@ -90,7 +94,7 @@ def _add_credential(consumers: list[Plain], owner: str, written: Plain) -> None:
     holder["credentials"] = [*kept, made]
 
 
-def _put_consumer(consumers: list[Plain], written: Plain) -> None:
+def _put_consumer(consumers: list[Plain], written: Plain, profile: str) -> None:
     """As PUT does it: a consumer of the same name is replaced, its credentials stay."""
     if "group_id" in written:
         raise Inexpressible("a group is a name here, so none can be missing")
@@ -100,7 +104,7 @@ def _put_consumer(consumers: list[Plain], written: Plain) -> None:
             require_scheme(name)
         elif isinstance(plugins[name], dict):
             raise Inexpressible(f"a consumer's plugin {name} is not supported yet")
-    embedded = [credential({"type": name, **own}) for name, own in plugins.items()]
+    embedded = [credential({"type": name, **own}, profile) for name, own in plugins.items()]
     before = [each for each in consumers if each["username"] == written.get("username")]
     named = [one for each in before for one in each["credentials"] if "id" in one]
     own = {k: v for k, v in written.items() if k != "plugins" and k not in _WITHOUT_PLACE}

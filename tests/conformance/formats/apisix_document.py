@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from authz.schemes import SCHEMES
 from tests.conformance.case import Inexpressible, Plain
+from tests.conformance.formats.apisix_credentials import PROFILES, own_fields
 
-#: Whose words and defaults a case speaks.
-PROFILES = {
-    "apisix-3.18": "apisix-3.18",
-    "apisix-3.10": "apisix-3.9",
-    "apisix-3.9": "apisix-3.9",
-    "api7-3.3": "api7",
-}
 #: Plugins that say who is calling, in the order in which APISIX runs them.
 AUTH_PLUGINS = ("multi-auth", "hmac-auth", "basic-auth", "jwt-auth", "jwe-decrypt", "key-auth")
 #: Plugins of a consumer or a group that change nothing for the first request of a case.
 _LATER = {"limit-count", "limit-req", "limit-conn"}
 #: What APISIX keeps beside an object's own properties, and we do not.
 _ADMINISTRATIVE = {"id", "desc", "name", "create_time", "update_time"}
-
-Translate = Callable[[Plain], Plain]
-#: Schemes whose settings are not written as APISIX does: kind to the settings in a document.
-SETTINGS: dict[str, Translate] = {}
-#: The same for credentials.
-CREDENTIALS: dict[str, Translate] = {}
 
 
 def require_scheme(name: str) -> None:
@@ -42,23 +30,23 @@ def settings(name: str, plugin: Plain) -> Plain:
     if set(meta) - {"disable"}:
         raise Inexpressible(f"_meta {sorted(meta)} is not supported yet")
     own = {word: value for word, value in plugin.items() if word != "_meta"}
-    return {name: SETTINGS.get(name, dict)(own)}
+    return {name: own}
 
 
-def credential(written: Plain) -> Plain:
+def credential(written: Plain, profile: str) -> Plain:
     """One entry of a consumer's credentials; `type` tells the scheme, no `id` that it is embedded
     in the consumer. A label of a credential is not told upstream, so it is left out."""
     kind = written["type"]
     beside = {"type", "labels", *_ADMINISTRATIVE}
     own = {word: value for word, value in written.items() if word not in beside}
     named = {"id": written["id"]} if "id" in written else {}
-    return {**named, kind: CREDENTIALS.get(kind, dict)(own)}
+    return {**named, kind: own_fields(kind, own, profile)}
 
 
 # -- consumers -------------------------------------------------------------------------------------
 
 
-def consumer(written: Plain, schemes: set[str]) -> Plain:
+def consumer(written: Plain, schemes: set[str], profile: str) -> Plain:
     """A consumer with those of its credentials that these schemes would ask for."""
     made: Plain = {"username": written["username"]}
     if "labels" in written:
@@ -72,7 +60,8 @@ def consumer(written: Plain, schemes: set[str]) -> Plain:
     require_later(plugins, "a consumer's")
     embedded = [{"type": n, **own} for n, own in plugins.items() if n in AUTH_PLUGINS]
     credentials = [*embedded, *written.get("credentials", ())]
-    made["credentials"] = [credential(each) for each in credentials if each["type"] in schemes]
+    asked = [each for each in credentials if each["type"] in schemes]
+    made["credentials"] = [credential(each, profile) for each in asked]
     return made
 
 
@@ -102,7 +91,8 @@ def is_multi_auth(case: Plain) -> bool:
     return "multi-auth" in case.get("route_config", {})
 
 
-def _in_force(plugins: Plain) -> Plain:
+def in_force(plugins: Plain) -> Plain:
+    """The plugins that are not switched off."""
     return {n: own for n, own in plugins.items() if not own.get("_meta", {}).get("disable")}
 
 
@@ -134,7 +124,7 @@ def schemes_in(auth: Plain) -> set[str]:
 
 def document(case: Plain) -> Plain:
     """The whole document of a case. Raises `Inexpressible`."""
-    plugins = _in_force(case.get("route_config", {}))
+    plugins = in_force(case.get("route_config", {}))
     labels = plugins.pop("attach-consumer-label", None)
     for name in plugins:
         if name not in AUTH_PLUGINS:
@@ -144,7 +134,8 @@ def document(case: Plain) -> Plain:
     consumers = []
     for written in case.get("consumers", ()):
         own = attach_labels(labels, written) if labels is not None else {}
-        consumers.append({**consumer(written, schemes_in(made)), **own})
+        known = consumer(written, schemes_in(made), case["profile"])
+        consumers.append({**known, **own})
     return {
         "profile": PROFILES[case["profile"]],
         "services": [{"id": "service", "auth": made}],
