@@ -284,7 +284,10 @@ def test_in_a_cluster(tmp_path: Path) -> None:
     try:
         client = server.client()
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        until(lambda: "ok" in str(client.execute_command("CLUSTER INFO")), "the cluster is up")
+        until(
+            lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok",
+            "the cluster is up",
+        )
         store = store_at(f"redis+cluster://127.0.0.1:{server.port}")
         ear = Ear(store)
         store.transaction("{x}:g", None, {"{x}:g": b"1", "{x}:a": b"2"}, [], ("{x}:s", ["m"], []))
