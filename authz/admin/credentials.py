@@ -108,7 +108,10 @@ def issue(
     """
     tenant, username = consumer
     scheme = SCHEMES[kind]
-    draft, shown = scheme.draft.issue(login or username)
+    try:
+        draft, shown = scheme.draft.issue(login or username)
+    except ValueError as error:
+        raise Refused(f"{kind}: {error}") from None
     index, form = draft.seal(catalog.vault, tenant, None)
     name = identifier or f"{kind}-{secrets.token_hex(4)}"
     record = CredentialRecord(

@@ -7,7 +7,7 @@ are checked unless a credential lists which.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
@@ -17,7 +17,7 @@ from authz.contracts import Lookup
 from authz.denials import Foreign
 from authz.jose import claims as claims_of
 from authz.jose import tokens
-from authz.jose.tokens import NotAToken, decode_segment
+from authz.jose.tokens import NotAToken
 from authz.schemes import jwt_core, jwt_place, places
 from authz.schemes.claim_path import Finder, finder
 from authz.schemes.jwt_core import Seen
@@ -81,6 +81,10 @@ class Jwt(Settings, frozen=True):
             _ = self.place
         with named("username_path"):
             _ = self._find_name
+
+    @property
+    def reads_body(self) -> bool:
+        return self.position == "body"
 
     @property
     def tolerant(self) -> bool:
@@ -169,6 +173,12 @@ def _type(seen: Seen, text: str) -> str:
     """The header's typ in lower case; empty when there is none."""
     if seen.token is not None:
         return str(seen.token.header.get("typ", "")).lower()
-    # Remembered, perhaps by another scheme; its header was read before.
-    header = strict_json.load_object(decode_segment(text.partition(".")[0]))
-    return str(header.get("typ", "")).lower()
+    # Remembered, perhaps by another scheme.
+    return _remembered_type(text.partition(".")[0])
+
+
+@lru_cache(1024)
+def _remembered_type(header: str) -> str:
+    # Issuers write one header for all their tokens, and only of tokens that hold one gets here.
+    found = strict_json.load_object(tokens.decode_segment(header))
+    return str(found.get("typ", "")).lower()

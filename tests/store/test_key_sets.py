@@ -1,129 +1,21 @@
-"""Remote key sets: fetched by threads of their own, seldom, and never for a stranger's sake."""
+"""Remote key sets: fetched by threads of their own, ahead of time, good ones kept."""
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from jwt.algorithms import ECAlgorithm
 
 from authz.contracts import Fault, NotCached
 from authz.jose.key_set import KeySet
 from authz.store.connecting import FetchError
-from authz.store.fetching import Fetched, Fetcher
-from authz.store.key_sets import IDLE, KeySets
+from authz.store.fetching import Fetcher
+from authz.store.key_sets import KeySets
+from tests.support.issuer import URL, Clock, Issuer, Make, ids, jwks, unavailable
 from tests.support.sites import Authority, answer, site
 from tests.support.waiting import until
-
-URL = "https://keys.test/jwks"
-
-
-def jwks(*ids: str) -> bytes:
-    """A set of fresh P-256 keys."""
-    members = []
-    for id in ids:
-        public = ec.generate_private_key(ec.SECP256R1()).public_key()
-        members.append({**ECAlgorithm.to_jwk(public, as_dict=True), "kid": id})
-    return json.dumps({"keys": members}).encode()
-
-
-class Issuer:
-    """What stands at every URL. `give` is a document or what prevents one; while `held` is set,
-    fetches hang."""
-
-    def __init__(self) -> None:
-        self.give: bytes | Exception = jwks("a")
-        self.max_age: float | None = 100
-        self.calls: list[str] = []
-        self.outcomes: list[str | None] = []
-        self._open = threading.Event()
-        self._open.set()
-
-    def download(self, url: str) -> Fetched:
-        self.calls.append(url)
-        assert self._open.wait(20)
-        if isinstance(self.give, Exception):
-            raise self.give
-        return Fetched(self.give, self.max_age)
-
-    def observe(self, url: str, reason: str | None) -> None:
-        self.outcomes.append(reason)
-
-    def hold(self) -> None:
-        self._open.clear()
-
-    def let_go(self) -> None:
-        self._open.set()
-
-    def done(self, count: int) -> None:
-        """Wait until so many fetches have ended."""
-        until(lambda: len(self.outcomes) >= count, f"fetch {count}")
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def issuer() -> Issuer:
-    return Issuer()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-Make = Callable[..., KeySets]
-
-
-@pytest.fixture
-def make(issuer: Issuer, clock: Clock) -> Iterator[Make]:
-    """Makes `KeySets` whose askers have patience, so that no test depends on speed."""
-    made: list[KeySets] = []
-
-    def make(patience: float = 20.0, limit: int = 1000) -> KeySets:
-        sets = KeySets(
-            KeySet.parse,
-            issuer.download,
-            observe=issuer.observe,
-            patience=patience,
-            limit=limit,
-            stale_seconds=1000,
-            clock=clock,
-            chance=lambda: 0.0,
-        )
-        made.append(sets)
-        return sets
-
-    yield make
-    issuer.let_go()
-    for sets in made:
-        sets.close()
-
-
-@pytest.fixture
-def sets(make: Make) -> KeySets:
-    return make()
-
-
-def ids(found: KeySet) -> list[str | None]:
-    return [key.id for key in found.keys]
-
-
-def unavailable(ask: Callable[[str, str | None], KeySet], kid: str | None = "a") -> bool:
-    with pytest.raises(Fault) as caught:
-        ask(URL, kid)
-    return caught.value.reason == "keys_unavailable"
 
 
 def test_a_set_is_fetched_once_and_then_remembered(sets: KeySets, issuer: Issuer) -> None:
@@ -269,96 +161,6 @@ def test_a_new_key_is_fetched(sets: KeySets, issuer: Issuer) -> None:
     assert ids(sets.recall(URL, "b")) == ["a", "b"]
 
 
-def test_a_storm_of_unknown_keys(make: Make, issuer: Issuer, clock: Clock) -> None:
-    """Many threads, each with many key ids that never existed, and meanwhile known ones: one fetch
-    in thirty seconds, no known key is pushed out, and memory stays small."""
-    sets = make(patience=0.0)
-    issuer.max_age = 3600
-    ask(sets, "a")
-    issuer.done(1)
-
-    def storm(thread: int) -> int:
-        for number in range(500):
-            ask(sets, f"{clock.now}-{thread}-{number}")
-            assert ids(sets.recall(URL, "a")) == ["a"]
-        return 500
-
-    for window in range(4):
-        before = len(issuer.calls)
-        with ThreadPoolExecutor(8) as pool:
-            assert sum(pool.map(storm, range(8))) == 4000
-        issuer.done(before + 1)
-        assert len(issuer.calls) == before + 1, f"window {window}"
-        clock.now += 29.5
-        assert sum(map(storm, range(2))) == 1000
-        assert len(issuer.calls) == before + 1
-        clock.now += 0.5
-    assert len(sets._sources[URL]._unknown) <= 4
-    assert len(sets._sources) == 1
-
-
-def ask(sets: KeySets, kid: str) -> None:
-    """Ask as a request does: memory first, then waiting. A fault is an answer, too."""
-    with suppress(Fault):
-        try:
-            sets.recall(URL, kid)
-        except NotCached:
-            sets.fetch(URL, kid)
-
-
-def test_a_storm_while_the_issuer_is_away(make: Make, issuer: Issuer, clock: Clock) -> None:
-    """Failures do not make it worse: the pauses between attempts hold for strangers, too."""
-    sets = make(patience=0.0)
-    ask(sets, "a")
-    issuer.done(1)
-    issuer.give = FetchError("timeout")
-    calls = []
-    for _ in range(300):
-        for number in range(20):
-            ask(sets, f"{clock.now}-{number}")
-        clock.now += 1
-        calls.append(len(issuer.calls))
-        until(lambda: len(issuer.outcomes) == len(issuer.calls), "no fetch under way")
-
-    assert len(issuer.calls) <= 1 + 12
-    assert calls[-1] > calls[60]
-
-
-def test_sets_that_nobody_asks_for_are_forgotten(
-    sets: KeySets, issuer: Issuer, clock: Clock
-) -> None:
-    """And are not fetched until then: only who asks causes work."""
-    sets.fetch(URL, "a")
-    clock.now += IDLE
-    sets.fetch("https://other.test/", "a")
-
-    until(lambda: URL not in sets._sources, "the end of what is idle")
-    assert issuer.calls == [URL, "https://other.test/"]
-
-
-def test_the_number_of_sets_is_bounded(make: Make, issuer: Issuer, clock: Clock) -> None:
-    """The one that was not asked for the longest goes."""
-    sets = make(limit=3)
-    for number in range(3):
-        sets.fetch(f"https://{number}.test/", "a")
-        clock.now += 1
-    sets.fetch("https://0.test/", "a")
-    clock.now += 1
-    sets.fetch("https://3.test/", "a")
-
-    assert sorted(sets._sources) == ["https://0.test/", "https://2.test/", "https://3.test/"]
-
-
-def test_one_slow_issuer_does_not_hold_up_another(make: Make, issuer: Issuer) -> None:
-    sets = make(patience=0.0)
-    issuer.hold()
-    for url in ("https://slow.test/", URL):
-        with pytest.raises(Fault):
-            sets.fetch(url, "a")
-
-    until(lambda: sorted(issuer.calls) == [URL, "https://slow.test/"], "both fetches")
-
-
 def test_an_observer_that_fails_stops_nothing(
     issuer: Issuer, clock: Clock, caplog: pytest.LogCaptureFixture, propagate: None
 ) -> None:
@@ -411,7 +213,7 @@ def test_after_the_end_nothing_is_fetched(sets: KeySets, issuer: Issuer, clock: 
 def test_with_a_real_issuer(clock: Clock, tmp_path: Path) -> None:
     """Over HTTPS: found, then away, then gone for good."""
     authority = Authority(tmp_path)
-    fetcher = Fetcher(allow_private=True, ca_file=authority.ca_file)
+    fetcher = Fetcher(allow_private=True, ca_file=authority.ca_file, timeout=20)
     sets = KeySets(KeySet.parse, fetcher.get, patience=20, stale_seconds=1000, clock=clock)
     with site(authority.context("127.0.0.1")) as issuer:
         issuer.answer = answer(jwks("a"), "Cache-Control: max-age=600")
