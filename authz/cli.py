@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from authz import __version__
-from authz.admin import commands, tools
+from authz.admin import commands, explain_command, sign_command
 from authz.admin.catalog import Unknown
 from authz.admin.credentials import Refused
 from authz.admin.options import with_settings
@@ -48,7 +48,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.registered_commands.extend(commands.documents.registered_commands)
-app.registered_commands.extend(tools.app.registered_commands)
+app.registered_commands.extend(sign_command.app.registered_commands)
+app.registered_commands.extend(explain_command.app.registered_commands)
 app.add_typer(commands.consumer, name="consumer")
 app.add_typer(commands.credential, name="credential")
 app.add_typer(commands.keyring, name="keyring")

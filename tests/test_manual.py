@@ -114,7 +114,7 @@ def test_the_project_speaks_of_itself_alone() -> None:
 
 
 def test_every_scheme_is_explained() -> None:
-    """docs/schemes.md names every scheme, each of its settings, and each field of its credential."""
+    """docs/schemes.md names every scheme, its settings, and the fields of its credential."""
     text = (ROOT / "docs" / "schemes.md").read_text()
     sections = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## )", text, re.MULTILINE | re.DOTALL))
     common = text[: text.index("## ")]

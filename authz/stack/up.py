@@ -100,7 +100,9 @@ class Stack:
 
     def _start_servers(self) -> None:
         layout, start = self._layout, self._children.start
-        layout.bootstrap.write_text(envoy.render(layout.wiring(bodies=existing.reads_bodies(layout))))
+        layout.bootstrap.write_text(
+            envoy.render(layout.wiring(bodies=existing.reads_bodies(layout)))
+        )
         envoy.validate(layout.bootstrap)
         start("upstream", [*_module("authz.stack.upstream"), "--listen", layout.upstream])
         start("authz", self._command("serve", *self._serving()))

@@ -1,12 +1,9 @@
-"""Commands about one request: `sign` it, `explain` what became of it; and the list of reasons."""
+"""The commands `explain`, for one request, and `reasons`, for all of them."""
 
 from __future__ import annotations
 
 import json
-import sys
-import time
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,9 +19,9 @@ from authz.admin import described
 from authz.admin.catalog import Catalog
 from authz.admin.credentials import Refused
 from authz.admin.explain import Step, explain
-from authz.admin.options import Tenant, with_lazy_catalog
+from authz.admin.options import with_lazy_catalog
 from authz.admin.reading import Reading
-from authz.admin.sign import SIGNERS, Wanted, parse_claims, parse_pairs, sign, stored_fields
+from authz.admin.typed import content, instant
 from authz.jose.key_set import KeySet
 from authz.routes import RouteTable
 from authz.store.fetching import Fetcher
@@ -77,36 +74,17 @@ def explain_command(
     if decision is not None:
         steps: Iterable[Step] = logged(decision, log)
     else:
-        asked = _request(curl, file, _instant(at))
+        asked = _request(curl, file, instant(at))
         named = {"service": service, "route": route}
         asked = replace(asked, context={k: v for k, v in named.items() if v is not None})
         steps = _explained(open_store(), asked, _text(string_to_sign))
     show(steps, as_json=as_json)
 
 
-def _instant(text: str | None) -> float:
-    if text is None:
-        return time.time()
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise Refused(f"--at {text}: expected an instant such as 2027-01-15T08:00:00Z")
-    return found.timestamp()
-
-
 def _text(given: str | None) -> str | None:
     if given is None or not given.startswith("@"):
         return given
-    return _read(Path(given[1:])).decode("utf-8", "surrogateescape")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror}") from None
+    return content(Path(given[1:])).decode("utf-8", "surrogateescape")
 
 
 def _request(curl: list[str] | None, file: Path | None, at: float) -> Request:
@@ -114,7 +92,7 @@ def _request(curl: list[str] | None, file: Path | None, at: float) -> Request:
         raise Refused("expected a curl line, or --file, or --decision with --log")
     if curl:
         return described.curl(curl[0] if len(curl) == 1 else curl, at).request
-    text = _read(file or Path("-"))
+    text = content(file or Path("-"))
     if text.lstrip().startswith(b"curl "):
         line = text.decode("utf-8", "surrogateescape").replace("\\\n", " ")
         return described.curl(line, at).request
@@ -140,7 +118,7 @@ def logged(identifier: str, log: Path | None) -> list[Step]:
     if log is None:
         raise Refused("--decision needs --log FILE: what `authz serve` wrote to standard output")
     found = []
-    for line in _read(log).splitlines():
+    for line in content(log).splitlines():
         if identifier.encode() in line:
             entry = _entry(line)
             if entry.get("id") == identifier:
@@ -166,91 +144,6 @@ def _logged_step(entry: dict[str, Any]) -> Step:
         if reason.advice:
             notes.append(("what to do", reason.advice))
     return Step("decision", f"{entry.get('outcome')}: {entry.get('reason')}", tuple(notes))
-
-
-@app.command("sign", context_settings={"ignore_unknown_options": True})
-@with_lazy_catalog
-def sign_command(
-    open_store: Callable[[], Catalog],
-    kind: Annotated[str, typer.Argument(metavar="SCHEME", help=f"One of {', '.join(SIGNERS)}.")],
-    curl: Annotated[
-        list[str], typer.Argument(help="A URL, or a curl line: quoted, or its words after `--`.")
-    ],
-    field: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-c", "--credential-field", help="NAME=VALUE as in documents; VALUE may be @FILE."
-        ),
-    ] = None,
-    consumer: Annotated[
-        str | None, typer.Option(help="Take the credential of this consumer from the store.")
-    ] = None,
-    credential: Annotated[
-        str | None, typer.Option(help="Which of its credentials.", show_default="the only one")
-    ] = None,
-    tenant: Tenant = "",
-    claim: Annotated[
-        list[str] | None, typer.Option(help="NAME=JSON, a further claim of a token.")
-    ] = None,
-    lifetime: Annotated[float, typer.Option(help="Seconds until a token ends.")] = 300.0,
-    private_key: Annotated[
-        Path | None, typer.Option(help="A private key (PEM) to sign a token with.")
-    ] = None,
-    algorithm: Annotated[
-        str | None, typer.Option(help="Of the signature.", show_default="the credential's")
-    ] = None,
-    header: Annotated[str | None, typer.Option(help="Put it into this header.")] = None,
-    query: Annotated[str | None, typer.Option(help="Put it into this parameter.")] = None,
-    cookie: Annotated[str | None, typer.Option(help="Put it into this cookie.")] = None,
-    signed_header: Annotated[
-        list[str] | None, typer.Option(help="Sign this header as well.")
-    ] = None,
-    nonce_header: Annotated[
-        str | None, typer.Option(help="hmac-auth: add a nonce in this header.")
-    ] = None,
-    legacy: Annotated[bool, typer.Option(help="hmac-auth of APISIX up to 3.10.")] = False,
-    at: Annotated[
-        str | None, typer.Option("--at", help="As if it were then (RFC 3339).", show_default="now")
-    ] = None,
-    string_to_sign: Annotated[
-        bool, typer.Option("--string-to-sign", help="Print what was signed to standard error.")
-    ] = False,
-) -> None:
-    """Print a curl line that authenticates, as a reference for clients.
-
-    authz sign hmac-auth --consumer john http://127.0.0.1:9080/ip
-
-    authz sign digest -c app_key=20375 -c app_secret=@secret -- curl -d a=1 http://127.0.0.1:9080/x
-    """
-    moment = _instant(at)
-    written = described.curl(curl[0] if len(curl) == 1 else curl, moment)
-    given = parse_pairs(field or (), "-c")
-    fields = {name: _secret(value) for name, value in given.items()}
-    if consumer is not None:
-        fields = {**stored_fields(open_store(), kind, (tenant, consumer), credential), **fields}
-    wanted = Wanted(
-        header=header,
-        query=query,
-        cookie=cookie,
-        algorithm=algorithm,
-        claims=parse_claims(claim or ()),
-        lifetime=lifetime,
-        private_key=_read(private_key).decode() if private_key else None,
-        signed_headers=tuple(signed_header or ()),
-        nonce_header=nonce_header,
-        legacy=legacy,
-        at=moment,
-    )
-    line = sign(kind, written, fields, wanted)
-    typer.echo(line.curl)
-    if string_to_sign:
-        typer.echo(line.string_to_sign if line.string_to_sign else "nothing is signed", err=True)
-
-
-def _secret(value: str) -> str:
-    if not value.startswith("@"):
-        return value
-    return _read(Path(value[1:])).decode("utf-8", "surrogateescape").rstrip("\r\n")
 
 
 def show(steps: Iterable[Step], *, as_json: bool) -> None:
