@@ -7,11 +7,12 @@ Alibaba Cloud API Gateway.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from authz.values import Deny, Request
+from authz.values import Deny, Request, fold
 
 Profile = Literal["api7", "apisix-3.18", "apisix-3.9", "alibaba"]
 
@@ -36,6 +37,20 @@ CookieName = Annotated[
     str, Meta(pattern=whole(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"), description="A cookie's name.")
 ]
 Username = Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+#: Headers that Envoy lets no authorizer remove (`decoder_header_mutation_rules` in envoy.yaml): it
+#: would answer 500 to whoever was let in.
+_KEPT = re.compile(
+    r"host|content-length|transfer-encoding|connection|te|upgrade|x-request-id"
+    r"|x-forwarded-.*|x-envoy-.*"
+)
+
+
+def check_hideable(header: str | None, *, hidden: bool) -> None:
+    """Raises ValueError for a header that is to be hidden and cannot be."""
+    if hidden and header is not None and _KEPT.fullmatch(fold(header)):
+        raise ValueError(f"hide_credentials: Envoy lets nobody remove {header}; use another header")
 
 
 class Settings(

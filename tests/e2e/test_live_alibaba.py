@@ -18,7 +18,6 @@ from aliyun_api_gateway.models import ApiGatewayResponse
 
 from tests.e2e.support.alibaba import CODE, KEY, SECRET, gateway
 from tests.e2e.support.node import Client, Unavailable
-from tests.e2e.support.recording import Received
 from tests.e2e.support.stack import Stack
 
 #: 15 minutes, in which a timestamp holds.
@@ -39,11 +38,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Client:
         return Client(tmp_path_factory.mktemp("node"))
     except Unavailable as reason:
         pytest.skip(str(reason))
-
-
-def _arrived(stack: Stack, tag: str) -> Received:
-    [received] = stack.recorder.of(tag)
-    return received
 
 
 def _tag() -> str:
@@ -107,7 +101,7 @@ def test_the_official_client(
     told = ask(node, stack, method, target, {}, **{**options, "headers": headers})
 
     assert told["status"] == 200, told
-    received = _arrived(stack, tag)
+    [received] = stack.recorder.of(tag)
     assert (received.method.decode(), received.target.decode()) == (method.upper(), target)
     assert received.values("x-consumer-username") == [b"app"]
     if body is not None:
@@ -236,7 +230,8 @@ def test_another_client(
     response = client(stack, signature_method=algorithm).send(asked)
 
     assert response.status == 200, _message(response)
-    assert _arrived(stack, tag).values("x-consumer-username") == [b"app"]
+    [received] = stack.recorder.of(tag)
+    assert received.values("x-consumer-username") == [b"app"]
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,20 @@ well and while the store is away; then everything that can be read is searched f
 
 from __future__ import annotations
 
-import base64
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.support import secrecy
+from tests.e2e.support.secrecy import logged, spellings
 from tests.e2e.support.stack import Stack, environment, running
 from tests.e2e.support.wire import Answer, Line
 from tests.support.checks import basic
 from tests.support.valkey import Valkey
 from tests.support.waiting import until
-from tests.support.workers import RING
 
 #: In the middle of every secret: a list of keys may show a key's first and last characters.
 MARK = "cAnArY7f3e9d"
@@ -120,18 +118,6 @@ def send(stack: Stack, sent: Sent) -> Answer:
     return stack.send(target, *lines, host=host)[0]
 
 
-def logged(stack: Stack, name: str, answer: Answer, field: str = "id") -> dict[str, Any]:
-    """A log's line about this request; Envoy and the service write in the background."""
-    wanted = answer.header("x-request-id")
-    assert wanted
-
-    def find() -> list[dict[str, Any]]:
-        return [line for line in stack.lines(name) if line.get(field) == wanted]
-
-    [line] = until(find, f"{name} logs it")
-    return line
-
-
 @pytest.mark.parametrize("sent", SENT, ids=[sent[0] for sent in SENT])
 def test_the_access_log_says_what_was_decided(
     stack: Stack, answers: dict[str, Answer], sent: Sent
@@ -167,55 +153,24 @@ def fault(stack: Stack) -> dict[str, Any] | None:
     return logged(stack, "envoy", answer) if answer.status == 503 else None
 
 
-def spellings(secret: str) -> set[bytes]:
-    """A secret as it might be written down: as it is, escaped, in base64 at each alignment."""
-    raw = secret.encode()
-    found = {raw, json.dumps(secret)[1:-1].encode()}
-    for shift in range(3):
-        coded = base64.b64encode(b"x" * shift + raw)
-        found.add(coded[4:-4])
-    return found
-
-
 def test_no_secret_is_written_or_shown_anywhere(stack: Stack) -> None:
     """Not in an answer, a log, a metric, a command line, or the store; neither the clients'
     secrets nor the service's own."""
-    answers = [send(stack, sent).everything for sent in SENT]
-    last = send(stack, SENT[0])
+    answers = [send(stack, sent) for sent in SENT]
+    secrecy.until_logged(stack, "authz", answers)
     stack.valkey.freeze()
-    answers += [send(stack, sent).everything for sent in SENT]
+    answers += [send(stack, sent) for sent in SENT]
     stack.valkey.thaw()
-    for name in ("envoy", "authz"):
-        logged(stack, name, last)
-    places = {
-        "answers": b"\n".join(answers),
-        "Envoy's log": stack.log("envoy").encode(),
-        "the service's log": stack.log("authz").encode(),
-        "metrics": stack.metrics().encode(),
-        "Envoy's statistics": json.dumps(stack.admin("/stats?format=json")).encode(),
-        "command lines": b"\n".join(command_lines(stack)),
-        "commands": commands(stack),
-        "the store": dump(stack),
-    }
-    ring = RING.partition(":")[2]
-    own = {ring.encode(), base64.b64decode(ring)}
-    marks = {MARK.encode()}.union(*(spellings(each) for each in (PASSWORD, GOOD_KEY, WRONG_KEY)))
-    for place, text in places.items():
-        assert text, place
-        for secret in marks | own:
-            assert secret.lower() not in text.lower(), (place, secret)
-
-
-def command_lines(stack: Stack) -> list[bytes]:
-    """Of all processes of the service, which everybody on the machine can read."""
-    supervisor = stack.authz["authz"].process.pid
-    pids = [supervisor, *stack.pids()]
-    assert len(pids) == 3
-    return [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
+    secrecy.until_logged(stack, "envoy", answers)
+    found = {"the store": secrecy.dump(stack, STORE_PASSWORD), "commands": commands(stack)}
+    found |= secrecy.places(stack, answers)
+    secrets = (spellings(each) for each in (PASSWORD, GOOD_KEY, WRONG_KEY))
+    secrecy.require_absent(found, {MARK.encode()}.union(*secrets))
 
 
 def commands(stack: Stack) -> bytes:
-    """What an operator is shown, also about a store that does not answer."""
+    """What an operator is shown, also about a store that does not answer: in processes of their
+    own, whose every word counts."""
     found = b""
     wrong = stack.store_url.replace(f":{stack.valkey.port}", ":1")
     for url, words in (
@@ -234,11 +189,3 @@ def commands(stack: Stack) -> bytes:
         assert done.returncode == (0 if url == stack.store_url else 2)
         found += done.stdout + done.stderr
     return found
-
-
-def dump(stack: Stack) -> bytes:
-    """Every name and every value, as it lies in the store."""
-    client = stack.valkey.client(password=STORE_PASSWORD)
-    names = list(client.scan_iter())
-    assert len(names) > 5
-    return b"\n".join(part for name in names for part in (name, client.dump(name) or b""))

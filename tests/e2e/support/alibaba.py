@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from msgspec.structs import replace
-
-from authz.stack import envoy
-from authz.stack.envoy import Wiring
+from tests.e2e.support.bootstraps import with_bodies
 from tests.e2e.support.stack import Stack, running
 
 KEY, SECRET, CODE = "203753385", "s3cr3t-AppSecret-1", "3F2504E04F8911D39A0C0305E82C3301"
@@ -31,8 +28,4 @@ consumers:
 def gateway() -> AbstractContextManager[Stack]:
     """Two workers behind an Envoy that shows them the bodies of requests. `/v1/` is guarded by our
     defaults, `/vendor/` by the vendor's rules."""
-    return running(DOCUMENT, bootstrap=_with_bodies)
-
-
-def _with_bodies(wiring: Wiring) -> str:
-    return envoy.render(replace(wiring, bodies=True))
+    return running(DOCUMENT, bootstrap=with_bodies)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import yaml
+from msgspec.structs import replace
 
 from authz.stack import envoy
 from authz.stack.envoy import Wiring
@@ -89,6 +90,11 @@ def _pipe(address: str) -> dict[str, Any]:
     return {"pipe": {"path": address.removeprefix("unix:")}}
 
 
+def with_bodies(wiring: Wiring) -> str:
+    """The project's own, which shows the authorizer the bodies of all requests."""
+    return envoy.render(replace(wiring, bodies=True))
+
+
 def edited(
     change: Callable[[dict[str, Any]], None], base: Callable[[Wiring], str] = envoy.render
 ) -> Callable[[Wiring], str]:
@@ -103,7 +109,24 @@ def edited(
     return bootstrap
 
 
+def manager(listener: dict[str, Any]) -> Any:
+    """Its HTTP connection manager, to be changed."""
+    return listener["filter_chains"][0]["filters"][0]["typed_config"]
+
+
 def virtual_hosts(listener: dict[str, Any]) -> Any:
     """Its hosts with their routes, to be changed."""
-    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    return manager["route_config"]["virtual_hosts"]
+    return manager(listener)["route_config"]["virtual_hosts"]
+
+
+def add_host(listener: dict[str, Any], host: str, **body: Any) -> None:
+    """A host of its own for the upstream, which shows the authorizer the bodies of requests:
+    `body` is Envoy's `with_request_body`. Nothing given: not even where others show them."""
+    check = {"with_request_body": body} if body else {"disable_request_body_buffering": True}
+    settings = {"@type": f"{_HTTP}.ext_authz.v3.ExtAuthzPerRoute", "check_settings": check}
+    route = {
+        "match": {"prefix": "/"},
+        "route": {"cluster": "upstream"},
+        "typed_per_filter_config": {"envoy.filters.http.ext_authz": settings},
+    }
+    virtual_hosts(listener).insert(0, {"name": host, "domains": [host], "routes": [route]})

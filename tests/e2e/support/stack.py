@@ -118,15 +118,17 @@ class Stack:
         *lines: Line,
         host: str = "api.test",
         method: str = "GET",
+        body: bytes | None = None,
         http2: bool = False,
     ) -> tuple[Answer, Received | None]:
         """One request: the client's answer, and what the upstream received, if anything."""
         tag = f"one-{next(self._tags)}"
         tagged = (*lines, (TAG, tag))
+        how: dict[str, Any] = {"host": host, "method": method, "body": body}
         if http2:
-            answer = wire.ask_http2(self._http2, self.port, target, tagged, host=host)
+            answer = wire.ask_http2(self._http2, self.port, target, tagged, **how)
         else:
-            answer = wire.ask(self.port, wire.written(target, tagged, host=host, method=method))
+            answer = wire.ask(self.port, wire.written(target, tagged, **how))
         arrived = self.recorder.of(tag)
         assert len(arrived) <= 1
         return answer, arrived[0] if arrived else None
@@ -197,9 +199,11 @@ def running(
     store_url: Callable[[Valkey], str] = lambda valkey: valkey.url,
     env: Mapping[str, str] | None = None,
     apart: bool = False,
+    serve: Callable[[Stack], None] = Stack.start_authz,
 ) -> Iterator[Stack]:
     """A stack with this document and two workers, each of an `authz serve` of its own (`first` and
-    `second`) if they are to be `apart`. `store_url` is where the workers find Valkey."""
+    `second`) if they are to be `apart`. `store_url` is where the workers find Valkey; `serve` may
+    start others in their place."""
     with ExitStack() as ending:
         # Not tmp_path: it may be too deep for a Unix socket.
         name = ending.enter_context(tempfile.TemporaryDirectory(prefix="authz-e2e-"))
@@ -215,7 +219,7 @@ def running(
             stack.start_authz("first", first=0, workers=1)
             stack.start_authz("second", first=1, workers=1)
         else:
-            stack.start_authz()
+            serve(stack)
         stack.start_envoy(bootstrap)
         stack.until_serving()
         stack.until_workers(2)

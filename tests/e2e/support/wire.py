@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import socket
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import httpcore
@@ -41,11 +42,18 @@ class Answer(NamedTuple):
 
 
 def written(
-    target: str, lines: tuple[Line, ...] = (), *, host: str = "api.test", method: str = "GET"
+    target: str,
+    lines: tuple[Line, ...] = (),
+    *,
+    host: str = "api.test",
+    method: str = "GET",
+    body: bytes | None = None,
 ) -> bytes:
-    """A request without a body."""
-    head = "".join(f"{name}: {value}\r\n" for name, value in lines)
-    return f"{method} {target} HTTP/1.1\r\nhost: {host}\r\n{head}\r\n".encode("latin-1")
+    """A request; one with a body says how long it is."""
+    length = () if body is None else (("content-length", str(len(body))),)
+    head = "".join(f"{name}: {value}\r\n" for name, value in (*lines, *length))
+    start = f"{method} {target} HTTP/1.1\r\nhost: {host}\r\n{head}\r\n"
+    return start.encode("latin-1") + (body or b"")
 
 
 def ask(port: int, request: bytes) -> Answer:
@@ -70,15 +78,23 @@ def ask_http2(
     lines: tuple[Line, ...] = (),
     *,
     host: str = "api.test",
+    method: str = "GET",
+    body: bytes | None = None,
 ) -> Answer:
-    """The same over HTTP/2 with prior knowledge. Header names arrive in lower case."""
+    """The same over HTTP/2 with prior knowledge. Header names arrive in lower case, and of a body
+    nothing says how long it is."""
     headers = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in (("host", host), *lines)]
     url = httpcore.URL(
         scheme=b"http", host=b"127.0.0.1", port=port, target=target.encode("latin-1")
     )
     try:
-        found = pool.request(b"GET", url, headers=headers)
+        found = pool.request(method, url, headers=headers, content=_in_parts(body))
     except httpcore.RemoteProtocolError:
         return Answer(0, (), b"")
     told = tuple((name.decode().lower(), value.decode("latin-1")) for name, value in found.headers)
     return Answer(found.status, told, found.content)
+
+
+def _in_parts(body: bytes | None) -> Iterator[bytes] | None:
+    """What httpcore does not know the length of."""
+    return None if body is None else iter([body])
