@@ -121,6 +121,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             jwks_stale_seconds=self.jwks_stale_seconds,
             jwks_allow_private=self.jwks_allow_private,
             jwks_ca_file=self.jwks_ca_file,
+            jwks_waiters=self.threads // 2,
         )
 
     def __repr__(self) -> str:  # a URL may hold a password

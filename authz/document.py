@@ -321,7 +321,8 @@ def resolve(document: Document, base: Path) -> Document:
     consumers = []
     for index, consumer in enumerate(document.consumers):
         place = f"consumers[{index}].credentials"
-        kept = list(_resolved(place, consumer, base, lenient=document.profile != "api7"))
+        lenient = document.profile.startswith("apisix")
+        kept = list(_resolved(place, consumer, base, lenient=lenient))
         consumers.append(msgspec.structs.replace(consumer, credentials=kept))
     return msgspec.structs.replace(document, consumers=consumers)
 

@@ -12,7 +12,9 @@ from typing import Any, ClassVar, Protocol
 from authz import forms, strict_json
 from authz.contracts import Lookup
 from authz.denials import not_live
+from authz.jose.tokens import MAX_TOKEN
 from authz.schemes.jwt_auth import JwtAuth
+from authz.schemes.jwt_draft import MAX_KEY
 from authz.schemes.jwt_key import JwtKey
 from authz.signing.tokens import token
 from authz.values import Answer, Credential, Request, raw
@@ -55,7 +57,7 @@ class JwtSign:
         key, claims = given["key"], _claims(given.get("payload"))
         if claims is None:
             return MALFORMED
-        credential = store.find(JwtAuth.kind, key)
+        credential = store.find(JwtAuth.kind, key) if len(key) <= MAX_KEY else None
         if credential is None or not _holds(credential, request.at, store):
             return UNKNOWN
         return _signed(credential.form, {**claims, "key": key}, request.at)
@@ -87,7 +89,9 @@ def _signed(form: JwtKey, claims: dict[str, Any], at: float) -> Answer:
         return UNKNOWN  # who verifies with a public key alone issues tokens elsewhere
     held = {**claims, "exp": int(at) + form.exp}
     algorithm: Any = form.algorithm
-    return Answer(SIGNED, 200, token(held, key=signing_key, algorithm=algorithm))
+    made = token(held, key=signing_key, algorithm=algorithm)
+    # Nobody would take a longer one, and Envoy would cut it without a word.
+    return Answer(SIGNED, 200, made) if len(made) <= MAX_TOKEN else MALFORMED
 
 
 #: Every endpoint, by its name in documents.

@@ -7,6 +7,7 @@ it decodes to is UTF-8.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
 from authz.values import raw
@@ -16,6 +17,9 @@ MAX_PARAMETERS = 1000
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SEPARATORS = re.compile("[&;]")
+#: Where lax readers end a name: an element of a list, or the end of a text in C.
+_END_OF_NAME = re.compile(r"[\[\x00]")
 
 #: Names with their values, decoded, in their order.
 Pairs = list[tuple[str, str]]
@@ -65,6 +69,14 @@ def _pair(piece: str) -> tuple[str, str]:
     if decoded[0] is None or decoded[1] is None:
         raise Malformed("a broken escape, or not UTF-8")
     return decoded[0], decoded[1]
+
+
+def lax_names(text: str) -> Iterator[str]:
+    """The names that lax readers may find: parted by `;` as well, without their brackets, and
+    without blanks around. What does not decode stays as it is."""
+    for piece in _SEPARATORS.split(text):
+        name = unquote_to_bytes(raw(piece.partition("=")[0].replace("+", " ")))
+        yield _END_OF_NAME.split(name.decode("utf-8", "surrogateescape"))[0].strip()
 
 
 def media_type(content_type: str) -> str:

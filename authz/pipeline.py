@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 
-from authz import denials
+from authz import denials, forms
 from authz.contracts import Lookup, Lookups, Scheme
 from authz.denials import Foreign, not_live
 from authz.routes import Route, RouteTable
@@ -27,6 +27,7 @@ from authz.values import (
     Proof,
     Request,
     fold,
+    raw,
 )
 
 USERNAME = "x-consumer-username"
@@ -225,20 +226,29 @@ def conceal(request: Request, route: Route, callers: list[Caller]) -> Edits:
     and every query parameter that is the schemes' to tell.
 
     Raises `Denied` where that cannot be done: beside a hidden cookie stands one that no header of
-    ours may repeat.
+    ours may repeat, or a lax reader might still find such a parameter.
     """
     # By identity: a route may have two schemes of one kind, and only one of them was read.
     proven = {id(caller.scheme): caller.proof is not None for caller in callers}
-    spots: list[Place] = []
+    told = {name for scheme in route.schemes for name in scheme.tells_query}
+    spots = [Place(query=name) for name in told]
     for scheme in route.schemes:
-        spots.extend(Place(query=name) for name in scheme.tells_query)
         # APISIX hides what was used, and leaves the rest.
         if id(scheme) in proven or not scheme.tolerant:
             spots.extend(scheme.hidden(request, proven=proven.get(id(scheme), False)))
     edits = places.erase(request, tuple(spots)) if spots else Edits()
     if edits.cookie is not None and not (edits.cookie.isascii() and edits.cookie.isprintable()):
         raise Denied(denials.MALFORMED)
+    if told:
+        _refuse_told_parameters(edits.target or request.target, {fold(name) for name in told})
     return edits
+
+
+def _refuse_told_parameters(target: str, folded: set[str]) -> None:
+    """Refuse what is left of a query where `role[]=` or `;role=` may pass for `role=`."""
+    names = forms.lax_names(target.partition("?")[2])
+    if any(fold(name) in folded for name in names):
+        raise Denied(denials.SPOOFED)
 
 
 def identity_headers(identity: Identity) -> Iterator[tuple[str, str]]:
@@ -271,4 +281,4 @@ def printable(text: str) -> str:
 def _escape(character: str) -> str:
     if " " <= character <= "~" and character != "%":
         return character
-    return "".join(f"%{byte:02X}" for byte in character.encode())
+    return "".join(f"%{byte:02X}" for byte in raw(character))

@@ -52,7 +52,7 @@ BEFORE = (
     ),
     Reason(
         "spoofed_identity_header",
-        "a header that a backend may take for one of ours, such as `X-Consumer-*`",
+        "a header or a parameter that a backend may take for one of ours, such as `X_Consumer_Id`",
     ),
 )
 LAPSED = (

@@ -29,12 +29,13 @@ def test_secrets_are_found_beside_the_document(tmp_path: Path) -> None:
     assert [(entry.id, chosen(entry)[1].key.value) for entry in entries] == [("one", "k")]
 
 
-def test_a_reference_that_leads_nowhere_refuses_the_document(tmp_path: Path) -> None:
+@pytest.mark.parametrize("profile", ["api7", "alibaba"])
+def test_a_reference_that_leads_nowhere_refuses_the_document(tmp_path: Path, profile: str) -> None:
     """Outside of the APISIX profiles no credential is left out silently."""
     (tmp_path / "key").write_text("k\n")
 
     with pytest.raises(DocumentError) as caught:
-        parse(SECRETS.format(profile="api7"), tmp_path)
+        parse(SECRETS.format(profile=profile), tmp_path)
     assert str(caught.value) == (
         "consumers[0].credentials[1].basic-auth: environment variable AUTHZ_TEST_UNSET is not set"
     )

@@ -139,3 +139,31 @@ def test_apply_warns_of_one_that_nobody_guards() -> None:
     [warning] = _warnings(document.parse(DOCUMENT))
 
     assert warning.startswith("services[0].routes[1]: jwt-sign is open")
+
+
+GUARDS = """
+services:
+  - id: api
+    routes: [{id: sign, endpoint: jwt-sign, auth: AUTH}]
+consumers: [{username: guest}]
+"""
+GUESTS = "{key-auth: {anonymous_consumer: guest}}"
+
+
+@pytest.mark.parametrize(
+    ("auth", "warned"),
+    [
+        ("{key-auth: {}}", False),
+        (GUESTS, True),
+        (f"{{any: [{{basic-auth: {{}}}}, {GUESTS}]}}", True),
+        (f"{{all: [{{basic-auth: {{}}}}, {GUESTS}]}}", False),
+        ("{appcode: {app_code: DISABLE, anonymous_consumer: guest}}", True),
+    ],
+)
+def test_apply_warns_of_a_guard_that_lets_anybody_in(auth: str, warned: bool) -> None:
+    """An anonymous consumer guards nothing."""
+    found = list(_warnings(document.parse(GUARDS.replace("AUTH", auth))))
+
+    assert [w.startswith("services[0].routes[0]: jwt-sign is open") for w in found] == [
+        True
+    ] * warned

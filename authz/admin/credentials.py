@@ -110,9 +110,9 @@ def issue(
     scheme = SCHEMES[kind]
     try:
         draft, shown = scheme.draft.issue(login or username)
+        index, form = draft.seal(catalog.vault, tenant, None)
     except ValueError as error:
         raise Refused(f"{kind}: {error}") from None
-    index, form = draft.seal(catalog.vault, tenant, None)
     name = identifier or f"{kind}-{secrets.token_hex(4)}"
     record = CredentialRecord(
         consumer=username,

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from msgspec import Struct
 
 from authz.admin.credentials import Refused
-from authz.values import Body, Headers, Request
+from authz.values import Body, Headers, Request, raw
 
 FORM = "application/x-www-form-urlencoded"
 _START = re.compile(r"([A-Z][A-Z0-9_-]*) (\S+)(?: HTTP/[0-9.]+)?")
@@ -81,17 +81,23 @@ def curl(line: str | Sequence[str], at: float) -> Written:
     given = _curl_parser().parse_args(words[1:] if words[:1] == ["curl"] else words)
     if len(given.urls) != 1:
         raise Refused("expected one URL in the curl line")
-    url = given.urls[0] if "://" in given.urls[0] else f"http://{given.urls[0]}"
-    target = urlsplit(url)
+    target = _split(given.urls[0] if "://" in given.urls[0] else f"http://{given.urls[0]}")
     host = target.netloc.rpartition("@")[2]
     return Written(_sent_by(given, target, host, at), f"{target.scheme}://{host}")
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise Refused(f"this URL is not understood: {error}") from None
 
 
 def _sent_by(given: argparse.Namespace, target: SplitResult, host: str, at: float) -> Request:
     body, default_type = _body(given.data)
     query = target.query
     if given.get and body:
-        query, body = "&".join(filter(None, (query, body.decode()))), b""
+        query, body = "&".join(filter(None, (query, body.decode("utf-8", "surrogateescape")))), b""
     login = given.user or unquote(target.netloc.rpartition("@")[0])
     lines = [*_written(given.headers), *_implied(given, body, default_type, login)]
     # A header that is given without a value is one that curl is not to send.
@@ -140,7 +146,7 @@ def _implied(
     named = {header.partition(":")[0].strip().lower() for header in given.headers}
     lines = []
     if login:
-        lines.append(("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}"))
+        lines.append(("Authorization", f"Basic {base64.b64encode(raw(login)).decode()}"))
     if given.cookie:
         lines.append(("Cookie", given.cookie))
     if given.user_agent:
@@ -170,7 +176,7 @@ def http(text: bytes, at: float) -> Written:
         lines.append((name.strip(), value.strip()))
     path, _, query = found[2].partition("?")
     if "://" in path:
-        path = urlsplit(path).path or "/"
+        path = _split(path).path or "/"
     host = next((value for name, value in lines if name.lower() == "host"), "")
     return Written(_request(found[1], path, query, lines, host, body, at), f"http://{host}")
 

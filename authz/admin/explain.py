@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from authz import reasons
+from authz.admin.discretion import STRING_TO_SIGN, Discretion
 from authz.contracts import Fault, Lookup, Lookups, Scheme
 from authz.denials import Foreign
 from authz.pipeline import decide, identify
 from authz.routes import Route, RouteTable
 from authz.values import Allow, Answer, Denied, Deny, Request
 
-#: What a scheme calls the text that it verifies a signature of.
-STRING_TO_SIGN = "string to sign"
 #: Characters of context around the first difference.
 CONTEXT = 24
 
@@ -43,11 +42,16 @@ def explain(
         return
     yield Step("route", _route_name(route), tuple(_route_notes(route)))
     store = lookups.within(route.tenant)
+    discretion = Discretion(request, route.schemes)
     for scheme in route.schemes:
-        yield _tried(scheme, request, store)
+        yield _discreet(_tried(scheme, request, store), discretion)
         if client_string is not None:
-            yield from _compared(scheme, request, client_string)
-    yield _decided(request, routes, lookups)
+            yield from _compared(scheme, request, client_string, discretion)
+    yield _discreet(_decided(request, routes, lookups), discretion)
+
+
+def _discreet(step: Step, discretion: Discretion) -> Step:
+    return Step(step.title, step.outcome, discretion.masked(step.notes))
 
 
 def _sent(request: Request) -> Iterator[tuple[str, str]]:
@@ -121,10 +125,13 @@ def _meaning(name: str, scheme: str) -> Iterator[tuple[str, str]]:
 # -- signatures ------------------------------------------------------------------------------------
 
 
-def _compared(scheme: Scheme, request: Request, client: str) -> Iterator[Step]:
-    for what, server in scheme.notes(request):
+def _compared(
+    scheme: Scheme, request: Request, client: str, discretion: Discretion
+) -> Iterator[Step]:
+    for what, server in discretion.masked(scheme.notes(request)):
         if what == STRING_TO_SIGN:
-            yield Step(f"{scheme.kind}: the two strings to sign", *difference(server, client))
+            found = difference(server, discretion.mask(client))
+            yield Step(f"{scheme.kind}: the two strings to sign", *found)
 
 
 def difference(server: str, client: str) -> tuple[str, tuple[tuple[str, str], ...]]:

@@ -26,7 +26,7 @@ from authz.jose.key_set import KeySet
 from authz.routes import RouteTable
 from authz.store.fetching import Fetcher
 from authz.store.key_sets import KeySets
-from authz.values import Request
+from authz.values import Request, raw
 
 app = typer.Typer()
 out = Console(highlight=False)
@@ -119,7 +119,7 @@ def logged(identifier: str, log: Path | None) -> list[Step]:
         raise Refused("--decision needs --log FILE: what `authz serve` wrote to standard output")
     found = []
     for line in content(log).splitlines():
-        if identifier.encode() in line:
+        if raw(identifier) in line:
             entry = _entry(line)
             if entry.get("id") == identifier:
                 found.append(entry)
@@ -149,7 +149,7 @@ def _logged_step(entry: dict[str, Any]) -> Step:
 def show(steps: Iterable[Step], *, as_json: bool) -> None:
     """For people, or as JSON."""
     if as_json:
-        typer.echo(json.dumps([_plain(step) for step in steps], ensure_ascii=False))
+        typer.echo(json.dumps([_plain(step) for step in steps]))
         return
     for step in steps:
         out.print(f"[bold]{escape(step.title)}[/]: {escape(_clean(step.outcome))}", soft_wrap=True)

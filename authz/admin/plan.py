@@ -197,8 +197,9 @@ def _refuse_duplicates(sealed: list[_Sealed], wanted: dict[CredentialName, _Stor
 
 
 def _config(document: Document) -> dict[str, Any]:
-    """What the workers need of a document: everything but the consumers."""
-    config: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(document, consumers=[]))
+    """What the workers need of a document: everything but the consumers, as JSON gives it back."""
+    policy = msgspec.json.encode(msgspec.structs.replace(document, consumers=[]))
+    config: dict[str, Any] = msgspec.json.decode(policy)
     return {"profile": document.profile, "services": config.get("services", [])}
 
 
@@ -262,6 +263,12 @@ def _config_lines(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Line]:
         yield Line("~", "profile", new["profile"])
 
 
+def _is_open(auth: Any, document: Document) -> bool:
+    """Whether those who prove nothing are let in."""
+    guests = [scheme.anonymous_consumer for scheme in schemes_of(auth, document.profile)]
+    return all(guests) if auth.all is not UNSET else any(guests)
+
+
 def _warnings(document: Document) -> Iterator[str]:
     hostless = [index for index, service in enumerate(document.services) if not service.hosts]
     for index in hostless[1:]:
@@ -276,13 +283,13 @@ def _warnings(document: Document) -> Iterator[str]:
             place = f"services[{index}].routes[{number}]"
             if route.endpoint is None:
                 auths.append((place, route.auth or service.auth))
-            elif route.auth is None:
+                continue
+            if route.auth is None or _is_open(route.auth, document):
                 yield (
                     f"{place}: {route.endpoint} is open to everybody who knows a key, and tokens "
-                    "show keys: guard it with an `auth` of its own"
+                    "show keys: guard it with an `auth` of its own, without anonymous_consumer"
                 )
-            else:
-                auths.append((place, route.auth))
+            auths += [(place, route.auth)] if route.auth is not None else []
         for place, auth in auths:
             if auth is None:
                 yield f"{place}: no auth: it admits nobody"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
@@ -65,22 +65,46 @@ def sign(kind: str, written: Written, fields: Fields, wanted: Wanted) -> Line:
 
 
 def _curl(request: Request, origin: str, signed: Signed) -> str:
-    added = {name.lower() for name, _ in signed.headers}
     words = ["curl", "-i"]
     if request.method != "GET":
         words += ["-X", request.method]
-    for name in request.headers:
-        if name not in added and name not in ("content-length", "user-agent"):
-            words += [w for value in request.headers.get(name) for w in ("-H", f"{name}: {value}")]
-    words += [word for pair in signed.headers for word in ("-H", ": ".join(pair))]
-    if request.body is not None:
-        # Byte for byte: curl's --data would take line ends away.
-        words += ["--data-binary", request.body.data.decode("utf-8", "surrogateescape")]
+    lines = [*_kept(request, origin, signed), *signed.headers]
+    words += [word for line in lines for word in ("-H", _header(*line))]
+    body = _body(request)
+    text = _typed(body or b"")
+    if body is not None:
+        # Not --data-binary, which takes what starts with `@` for the name of a file.
+        words += ["--data-binary", "@-"] if text is None else ["--data-raw", text]
     url = origin + request.target
     if signed.query:
-        query = urlencode(signed.query, quote_via=quote)
+        query = urlencode(signed.query, quote_via=quote, errors="surrogateescape")
         url = f"{url}{'&' if '?' in url else '?'}{query}"
-    return " ".join(shlex.quote(word) for word in (*words, url))
+    line = " ".join(shlex.quote(word) for word in (*words, url))
+    piped = base64.b64encode(body or b"").decode()
+    return line if text is not None else f"echo {piped} | base64 -d | {line}"
+
+
+def _kept(request: Request, origin: str, signed: Signed) -> Iterator[tuple[str, str]]:
+    """The request's own headers, but for those that curl or the signer make."""
+    made = {"content-length", "user-agent", *(name.lower() for name, _ in signed.headers)}
+    if request.host != origin.partition("://")[2]:
+        yield "host", request.host
+    for name in request.headers:
+        if name not in made:
+            yield from ((name, value) for value in request.headers.get(name))
+
+
+def _header(name: str, value: str) -> str:
+    """As curl wants it: without a value it would leave the header out."""
+    return f"{name}: {value}" if value else f"{name};"
+
+
+def _typed(body: bytes) -> str | None:
+    """A body as it may stand in a command; None for one that may not."""
+    try:
+        return body.decode() if b"\0" not in body else None
+    except UnicodeDecodeError:
+        return None
 
 
 # -- the credential --------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from authz.admin.catalog import Catalog
 from authz.admin.options import Tenant, with_lazy_catalog
 from authz.admin.sign import SIGNERS, Wanted, parse_claims, parse_pairs, sign, stored_fields
 from authz.admin.typed import content, instant
+from authz.values import raw
 
 app = typer.Typer()
 
@@ -84,16 +85,16 @@ def sign_command(
         algorithm=algorithm,
         claims=parse_claims(claim or ()),
         lifetime=lifetime,
-        private_key=content(private_key).decode() if private_key else None,
+        private_key=content(private_key).decode(errors="replace") if private_key else None,
         signed_headers=tuple(signed_header or ()),
         nonce_header=nonce_header,
         legacy=legacy,
         at=moment,
     )
     line = sign(kind, written, fields, wanted)
-    typer.echo(line.curl)
+    typer.echo(raw(line.curl))
     if string_to_sign:
-        typer.echo(line.string_to_sign if line.string_to_sign else "nothing is signed", err=True)
+        typer.echo(raw(line.string_to_sign or "nothing is signed"), err=True)
 
 
 def _secret(value: str) -> str:

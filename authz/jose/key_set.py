@@ -58,6 +58,11 @@ class KeySet(Struct, frozen=True):
             fitting = [key for key in fitting if key.id is None]
         return fitting[0] if len(fitting) == 1 else None
 
+    def require(self, algorithm: str) -> None:
+        """Raises `UnfitKey` unless there is a key for this algorithm."""
+        if not any(key.algorithm == algorithm for key in self.keys):
+            raise UnfitKey(f"no key in this set is for {algorithm}")
+
 
 def _of_set(plain: Any, *, oct: bool, forgiving: bool) -> tuple[VerifyKey, ...]:
     members = plain.get("keys") if isinstance(plain, Mapping) else None

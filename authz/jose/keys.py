@@ -4,20 +4,19 @@ registration: what is weak, mistyped or secret where it should be public never v
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt.algorithms import get_default_algorithms
 from msgspec import Struct
 
-from authz import strict_json
+from authz.jose.published import is_published
 from authz.jose.roca import has_roca_fingerprint
+from authz.jose.small_order import has_small_order
 from authz.jose.tokens import ALGORITHMS, Jws
 
 #: Longest text of a key in PEM, in characters; a certificate of an RSA key has some 2000.
@@ -37,7 +36,6 @@ CURVES: dict[str, type[ec.EllipticCurve]] = {
 _EC_SIGNATURE = {"ES256": 64, "ES384": 96, "ES512": 132}
 _VERIFIERS: dict[str, Any] = get_default_algorithms()
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----")
-_WHITE_SPACE = re.compile(rb"\s+")
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 PublicKey |= ed448.Ed448PublicKey
@@ -86,44 +84,13 @@ def secret_key(
         raise UnfitKey("the secret is empty")
     if len(secret) > MAX_SECRET:
         raise UnfitKey(f"the secret is longer than {MAX_SECRET} bytes")
-    if _is_public(secret):
+    if is_published(secret):
         raise UnfitKey("the secret is a public key, which everybody may know")
     if len(secret) < least and not allow_weak:
         raise UnfitKey(
             f"the secret has {len(secret)} bytes, {algorithm} needs {least} (RFC 7518 section 3.2)"
         )
     return VerifyKey(algorithm, secret, id)
-
-
-def _is_public(secret: bytes) -> bool:
-    """Whether a secret is a key that was meant to be public: PEM, DER, its base64, or a JWK."""
-    if b"-----BEGIN " in secret or secret.lstrip().startswith((b"ssh-", b"ecdsa-sha2-")):
-        return True
-    if secret.lstrip().startswith(b"{"):
-        try:
-            return "kty" in strict_json.load_object(secret)
-        except strict_json.NotStrict:
-            return False
-    return _is_der(secret) or _is_der(_base64(secret))
-
-
-def _base64(text: bytes) -> bytes:
-    try:
-        return base64.b64decode(_WHITE_SPACE.sub(b"", text), validate=True)
-    except binascii.Error:
-        return b""
-
-
-def _is_der(data: bytes) -> bool:
-    if not data.startswith(b"\x30"):
-        return False
-    for load in (load_der_public_key, x509.load_der_x509_certificate):
-        try:
-            load(data)
-        except (ValueError, UnsupportedAlgorithm):
-            continue
-        return True
-    return False
 
 
 # -- public keys -----------------------------------------------------------------------------------
@@ -162,9 +129,9 @@ def bound(algorithm: str, key: Any, id: str | None = None) -> VerifyKey:
         _check_rsa(key.public_numbers())
     elif family == "ES" and isinstance(key, ec.EllipticCurvePublicKey):
         _check_curve(algorithm, key)
-    elif algorithm != "EdDSA" or not isinstance(
-        key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
-    ):
+    elif family == "Ed" and isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+        _check_edwards(key)
+    else:
         raise UnfitKey(f"not a key for {algorithm}")
     return VerifyKey(algorithm, key, id)
 
@@ -183,3 +150,8 @@ def _check_curve(algorithm: str, key: ec.EllipticCurvePublicKey) -> None:
     curve = CURVES.get(algorithm)
     if curve is None or not isinstance(key.curve, curve):
         raise UnfitKey(f"not a key for {algorithm}: its curve is {key.curve.name}")
+
+
+def _check_edwards(key: ed25519.Ed25519PublicKey | ed448.Ed448PublicKey) -> None:
+    if has_small_order(key):
+        raise UnfitKey("an EdDSA key of small order, under which forged signatures hold")

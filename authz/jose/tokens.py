@@ -72,6 +72,11 @@ class Jws(Struct, frozen=True):
         found: str | None = self.header.get("kid")
         return found
 
+    @property
+    def type(self) -> str:
+        """The header's `typ` in lower case (RFC 7515 section 4.1.9); empty when there is none."""
+        return str(self.header.get("typ", "")).lower()
+
     def __repr__(self) -> str:  # a token is a credential
         return f"{type(self).__name__}({self.algorithm})"
 

@@ -48,7 +48,10 @@ class PasswordDraft(Struct, frozen=True, forbid_unknown_fields=True):
         if not self.username or ":" in self.username or _CONTROL.search(self.username):
             raise ValueError("username: expected a name without colons and control characters")
         if self.password.source == "hash":
-            check_password_hash(self.password.value)
+            try:
+                check_password_hash(self.password.value)
+            except ValueError as error:
+                raise ValueError(f"password: {error}") from None
             return self.username, Password(self.password.value)
         password = self.password.value
         if self.password.safe or not password.strip() or _CONTROL.search(password):

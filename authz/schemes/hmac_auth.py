@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from authz.contracts import Lookup
 from authz.denials import Foreign
 from authz.schemes import hmac_legacy
-from authz.schemes.hmac_key import HmacDraft, HmacKey
+from authz.schemes.hmac_key import MAX_KEY_ID, MAX_SKEW, HmacDraft, HmacKey
 from authz.schemes.hmac_request import (
     ABSENT,
     BAD_SIGNATURE,
@@ -44,6 +44,9 @@ from authz.values import Denied, Deny, Headers, Once, Place, Proof, Request
 #: Stands for the key of those who have none: a wrong key id costs what a wrong signature costs.
 NOBODY = HmacKey(Recoverable(secrets.token_bytes(32)))
 REFUSED = "client request can't be validated"
+
+#: A nonce outlives its signature by so many seconds, for workers whose clocks are behind.
+MARGIN = 60
 
 _MISSING = "missing_signature"
 _UNKNOWN = "unknown_key_id"
@@ -79,7 +82,7 @@ class HmacAuth(Settings, frozen=True):
 
     allowed_algorithms: Algorithms | None = None
     clock_skew: Annotated[
-        int, Meta(ge=1, le=365 * 86_400, description="Seconds that Date may be off, either way.")
+        int, Meta(ge=1, le=MAX_SKEW, description="Seconds that Date may be off, either way.")
     ] = 300
     signed_headers: SignedNames | None = None
     validate_request_body: Annotated[
@@ -170,20 +173,21 @@ class HmacAuth(Settings, frozen=True):
             raise answer(self._because(refused)) from None
         if claim is None:
             return None
-        credential = store.find(self.kind, claim.key_id)
+        known = len(claim.key_id) <= MAX_KEY_ID
+        credential = store.find(self.kind, claim.key_id) if known else None
         key = credential.form if credential is not None else NOBODY
         refusal = None
         try:
             until = self._verify(claim, key, request)
             once = self._once(claim, request, until)
+            kept = hmac_legacy.kept(request) if self.legacy and key.keep_headers else ()
         except Refused as refused:
             refusal = self._because(refused)
         if credential is None:
             raise Denied(self._refusal(_UNKNOWN))
         if refusal is not None:
             raise Denied(refusal)
-        keeps = self.legacy and key.keep_headers
-        return Proof(credential, hmac_legacy.kept(request) if keeps else (), once=once)
+        return Proof(credential, kept, once=once)
 
     def _read(self, request: Request) -> Claim | None:
         if self.legacy:
@@ -202,15 +206,17 @@ class HmacAuth(Settings, frozen=True):
     def _once(self, claim: Claim, request: Request, until: int) -> Once | None:
         if self.nonce_header is None:
             return None
-        if not claim.signs(self.nonce_header):
+        # Whoever may write another date may send the nonce again when it is forgotten.
+        dated = self.legacy or claim.signs("date")
+        if not dated or not claim.signs(self.nonce_header):
             raise Refused(NOT_SIGNED)
         nonce = value_of(request, self.nonce_header, tolerant=self.tolerant)
         if nonce is None:
             raise Refused(ABSENT)
         if not _NONCE.fullmatch(nonce):
             raise Refused(MALFORMED)
-        # To the end of the last second in which the signature holds.
-        seconds = math.ceil(until - request.at) + 1
+        # To the end of the last second in which the signature holds, by the slowest clock.
+        seconds = math.ceil(until - request.at) + 1 + MARGIN
         key = f"{self.kind}\0{claim.key_id}\0{nonce}"
         return Once(key, seconds, self._refusal(_REPLAYED))
 

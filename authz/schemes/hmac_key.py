@@ -15,6 +15,8 @@ from authz.signing.hmac_auth import Algorithm
 
 MAX_KEY_ID = 256
 MAX_SECRET = 256
+#: In seconds: as long as a nonce may have to be remembered.
+MAX_SKEW = 365 * 86_400
 #: No field of an Authorization header can hold these; `#` parts those of the legacy one.
 _DELIMITERS = re.compile(r'[",#]')
 
@@ -43,7 +45,7 @@ class HmacDraft(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     key_id: KeyId | None = None
     access_key: KeyId | None = None
     algorithm: Algorithm | None = None
-    clock_skew: Annotated[int, Meta(ge=0)] = 0
+    clock_skew: Annotated[int, Meta(ge=0, le=MAX_SKEW)] = 0
     signed_headers: tuple[Annotated[str, Meta(min_length=1, max_length=50)], ...] = ()
     keep_headers: bool = False
     encode_uri_params: bool = True

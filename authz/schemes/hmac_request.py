@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from authz.schemes import places
 from authz.signing.hmac_auth import NAME
-from authz.values import Request, raw
+from authz.values import Request, fold, raw
 
 PREFIX = "Signature"
-#: More signed headers than this are nobody's, and one that is listed often costs as often.
+#: More signed headers than this are nobody's.
 MAX_NAMES = 64
 #: No request is as long; more digits would take quadratic time.
 _MAX_DIGITS = 18
@@ -56,7 +56,8 @@ REASONS = {
 }
 
 _FIELD = re.compile(r'[ \t]*([A-Za-z0-9]+)="([^"]*)"[ \t]*')
-_LAX_FIELD = re.compile(r'([A-Za-z0-9]+)="(.*?)"')
+#: Starts where a name starts and gives nothing back: no header costs more than its length.
+_LAX_FIELD = re.compile(r'(?<![A-Za-z0-9])([A-Za-z0-9]++)="(.*?)"')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BREAK = re.compile(r"[\x00\r\n]")
 
@@ -123,10 +124,21 @@ def read(request: Request, *, tolerant: bool) -> Claim | None:
     fields = dict(_lax_fields(rest)) if tolerant else _fields(rest)
     if not {"keyId", "algorithm", "signature"} <= set(fields):
         raise Refused(MALFORMED)
-    names = fields["headers"].split(" ") if "headers" in fields else []
-    if len(names) > MAX_NAMES or not (tolerant or _plain(names)):
+    names = bounded(fields["headers"].split(" ") if "headers" in fields else [])
+    if not (tolerant or _plain(names)):
         raise Refused(MALFORMED)
-    return Claim(fields["keyId"], fields["algorithm"], fields["signature"], tuple(names))
+    return Claim(fields["keyId"], fields["algorithm"], fields["signature"], names)
+
+
+def bounded(names: list[str]) -> tuple[str, ...]:
+    """The names of signed headers, if they are few and none is there twice in whatever spelling:
+    each time it would cost what its value costs. Raises `Refused`."""
+    if len(names) > MAX_NAMES:
+        raise Refused(MALFORMED)
+    folded = [fold(name) for name in names if name]
+    if len(set(folded)) < len(folded):
+        raise Refused(MALFORMED)
+    return tuple(names)
 
 
 def _fields(text: str) -> dict[str, str]:
@@ -146,9 +158,8 @@ def _lax_fields(text: str) -> Iterator[tuple[str, str]]:
             yield found[1], found[2]
 
 
-def _plain(names: list[str]) -> bool:
-    once = len({name.lower() for name in names}) == len(names)
-    return bool(names) and once and all(NAME.fullmatch(name) for name in names)
+def _plain(names: tuple[str, ...]) -> bool:
+    return bool(names) and all(NAME.fullmatch(name) for name in names)
 
 
 # -- what is signed --------------------------------------------------------------------------------

@@ -7,12 +7,11 @@ are checked unless a credential lists which.
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
-from authz import strict_json
 from authz.contracts import Lookup
 from authz.denials import Foreign
 from authz.jose import claims as claims_of
@@ -24,7 +23,7 @@ from authz.schemes.jwt_core import Seen
 from authz.schemes.jwt_keys import named
 from authz.schemes.jwt_position import place_at
 from authz.schemes.jwt_user import JwtUser, JwtUserDraft
-from authz.schemes.settings import ParameterName, Settings, challenge, unauthorized
+from authz.schemes.settings import ParameterName, Settings, challenge, check_hideable, unauthorized
 from authz.values import Credential, Denied, Deny, Place, Proof, Request
 
 #: Apinto's words, whatever is wrong.
@@ -37,7 +36,7 @@ NO_USER = "missing_user"
 UNKNOWN_USER = "unknown_user"
 #: Refusals that only other schemes know.
 _OTHERS = (
-    *(jwt_core.UNKNOWN_KEY_ID, jwt_core.TOKEN_REPLAYED),
+    *(jwt_core.UNKNOWN_KEY_ID, jwt_core.TOKEN_REPLAYED, jwt_core.CLAIMS_TOO_LONG),
     *(claims_of.ISSUED_IN_FUTURE, claims_of.WRONG_AUDIENCE),
 )
 
@@ -79,6 +78,7 @@ class Jwt(Settings, frozen=True):
             )
         with named("name"):
             _ = self.place
+        check_hideable(self.place.header, hidden=self.hide_credentials)
         with named("username_path"):
             _ = self._find_name
 
@@ -108,7 +108,7 @@ class Jwt(Settings, frozen=True):
             seen = jwt_core.look_at(text, store)
         except NotAToken as error:
             raise Denied(self._refusal(error.reason)) from None
-        if _type(seen, text) not in TYPES:
+        if seen.type not in TYPES:
             raise Denied(self._refusal(WRONG_TYPE))
         credential = self._find(seen.claims, store)
         self._verify(seen, text, credential.form, store)
@@ -124,7 +124,13 @@ class Jwt(Settings, frozen=True):
             raise Denied(self._refusal(unreadable.reason)) from None
         except jwt_place.OtherScheme:
             raise Foreign(self._refusal(jwt_core.NOT_BEARER)) from None
-        return found[1] if found is not None else None
+        if found is None:
+            return None
+        place, text = found
+        if place.header is None:
+            # Its clients write `Bearer` wherever the token stands; of a header it is gone already.
+            text = jwt_place.without_bearer(text, tolerant=False)
+        return text
 
     def _find(self, claims: dict[str, Any], store: Lookup) -> Credential:
         name = self._find_name(claims)
@@ -167,18 +173,3 @@ class Jwt(Settings, frozen=True):
 
     def hidden(self, request: Request, *, proven: bool) -> tuple[Place, ...]:
         return jwt_place.hidden(self.place, request) if self.hide_credentials else ()
-
-
-def _type(seen: Seen, text: str) -> str:
-    """The header's typ in lower case; empty when there is none."""
-    if seen.token is not None:
-        return str(seen.token.header.get("typ", "")).lower()
-    # Remembered, perhaps by another scheme.
-    return _remembered_type(text.partition(".")[0])
-
-
-@lru_cache(1024)
-def _remembered_type(header: str) -> str:
-    # Issuers write one header for all their tokens, and only of tokens that hold one gets here.
-    found = strict_json.load_object(tokens.decode_segment(header))
-    return str(found.get("typ", "")).lower()

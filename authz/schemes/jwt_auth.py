@@ -18,7 +18,7 @@ from authz.denials import Foreign
 from authz.jose import claims as claims_of
 from authz.jose.claims import Rules
 from authz.jose.tokens import ALGORITHM_UNKNOWN, SIGNATURE_MALFORMED, NotAToken
-from authz.schemes import jwt_core, jwt_place, places
+from authz.schemes import jwt_core, jwt_place, jwt_told, places
 from authz.schemes.jwt_core import Seen
 from authz.schemes.jwt_draft import MAX_KEY, JwtDraft
 from authz.schemes.jwt_key import JwtKey
@@ -29,6 +29,7 @@ from authz.schemes.settings import (
     Realm,
     Settings,
     challenge,
+    check_hideable,
     unauthorized,
 )
 from authz.values import Credential, Denied, Deny, Once, Place, Proof, Request
@@ -83,7 +84,8 @@ class JwtAuth(Settings, frozen=True):
     }
 
     def __post_init__(self) -> None:
-        jwt_core.check_header_names(list(self.claims_to_headers.values()))
+        check_hideable(self.header, hidden=self.hide_credentials)
+        jwt_told.check_header_names(list(self.claims_to_headers.values()))
 
     # -- answers -----------------------------------------------------------------------------------
 
@@ -121,9 +123,12 @@ class JwtAuth(Settings, frozen=True):
         credential = self._find(seen.claims, store)
         self._verify(seen, text, credential.form, store)
         self._check(seen.claims, credential.form, request.at)
+        told = tuple(self._told(seen.claims))
+        if not jwt_told.fit(told):
+            raise Denied(self._refusal(jwt_core.CLAIMS_TOO_LONG))
         return Proof(
             credential,
-            headers=tuple(self._told(seen.claims)),
+            headers=told,
             claims=seen.claims if self.store_in_ctx else None,
             once=self._once(seen.claims, credential.form, request.at),
         )
@@ -207,7 +212,7 @@ class JwtAuth(Settings, frozen=True):
 
     def _told(self, claims: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for claim, name in self.claims_to_headers.items():
-            text = jwt_core.claim_text(claims.get(claim))
+            text = jwt_told.claim_text(claims.get(claim))
             if text:
                 yield name.lower(), text
 

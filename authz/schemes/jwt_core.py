@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime
 from math import ceil
@@ -15,12 +16,12 @@ from authz.jose import tokens
 from authz.jose.claims import Rules
 from authz.jose.keys import VerifyKey
 from authz.jose.tokens import NotAToken, Token
-from authz.values import fold
 
 WRONG_ALGORITHM = "wrong_algorithm"
 UNKNOWN_KEY_ID = "unknown_key_id"
 INVALID_SIGNATURE = "invalid_signature"
 TOKEN_REPLAYED = "token_replayed"
+CLAIMS_TOO_LONG = "claims_too_long"
 NOT_BEARER = "not_bearer"
 #: What a token may be refused for, by all of the schemes.
 REASONS = {
@@ -32,6 +33,7 @@ REASONS = {
     INVALID_SIGNATURE: "the credential's key did not sign the token",
     **claims_of.REASONS,
     TOKEN_REPLAYED: "a token with this `jti` was used before",
+    CLAIMS_TOO_LONG: "the claims that the upstream is to be told make more than 8 KiB",
 }
 #: Longer tokens are verified each time: thousands of them would not fit into memory.
 MEMORABLE = 4 * 1024
@@ -39,23 +41,29 @@ MEMORABLE = 4 * 1024
 MARGIN = 60
 #: No `jti` is longer, in characters: it becomes a name in the store.
 MAX_JTI = 256
-#: Headers that routing, framing or other proxies rely on: no claim may set them.
-_RESERVED = frozenset(
-    (
-        *("host", "content-length", "content-type", "content-encoding", "transfer-encoding"),
-        *("connection", "keep-alive", "te", "trailer", "upgrade", "expect", "cookie", "forwarded"),
-        *("authorization", "x-request-id", "x-real-ip", "via", "date"),
-    )
-)
-_RESERVED_FAMILIES = ("x-consumer-", "x-credential-", "x-forwarded-", "x-envoy-", "proxy-")
 
 
-class Seen(Struct, frozen=True):
-    """A token that was taken apart. `token` is None for one that is remembered: then `key` signed
-    it, which remains true whatever becomes of the credential."""
+class Proven(Struct, frozen=True):
+    """What is remembered of a token: that this key signed it, which remains true whatever becomes
+    of the credential. Its claims stay text: as values they may take twenty times the memory."""
 
     algorithm: str
     key_id: str | None
+    type: str
+    payload: bytes
+    key: VerifyKey
+
+    def __repr__(self) -> str:
+        return f"Proven({self.algorithm})"
+
+
+class Seen(Struct, frozen=True):
+    """A token that was taken apart: `token`; or one that is remembered: `key` signed it. `type` is
+    the header's `typ` in lower case, empty when there is none."""
+
+    algorithm: str
+    key_id: str | None
+    type: str
     claims: dict[str, Any]
     token: Token | None = None
     key: VerifyKey | None = None
@@ -67,20 +75,23 @@ class Seen(Struct, frozen=True):
 def look_at(text: str, store: Lookup) -> Seen:
     """Take a token apart, or recall it. Raises `NotAToken`."""
     known = store.recall(text)
-    if isinstance(known, Seen):
-        return known
+    if isinstance(known, Proven):
+        claims = json.loads(known.payload)  # which was read strictly before
+        return Seen(known.algorithm, known.key_id, known.type, claims, key=known.key)
     token = tokens.parse(text)
-    return Seen(token.algorithm, token.key_id, token.claims, token)
+    return Seen(token.algorithm, token.key_id, token.type, token.claims, token)
 
 
 def is_signed(seen: Seen, text: str, key: VerifyKey, store: Lookup) -> bool:
-    """Whether this key signed the token. What holds is remembered: a second time costs nothing."""
+    """Whether this key signed the token. What holds is remembered: a second time costs little."""
     if seen.key is not None and seen.key == key:
         return True
-    if not key.holds(seen.token or tokens.parse(text)):
+    token = seen.token or tokens.parse(text)
+    if not key.holds(token):
         return False
     if len(text) <= MEMORABLE:
-        store.remember(text, Seen(seen.algorithm, seen.key_id, seen.claims, key=key))
+        known = Proven(token.algorithm, token.key_id, token.type, token.payload, key)
+        store.remember(text, known)
     return True
 
 
@@ -108,43 +119,12 @@ def nonce(
         raise NotOnce(claims_of.CLAIM_MISSING)
     if not isinstance(jti, str) or not 0 < len(jti) <= MAX_JTI:
         raise NotOnce(claims_of.CLAIM_MALFORMED)
-    return json.dumps([*owner, jti]), ceil(claims["exp"] + grace - at) + MARGIN
+    # Digested, so that nobody can make it long: the store holds it for as long as the token says.
+    name = hashlib.sha256(json.dumps([*owner, jti]).encode()).hexdigest()
+    return name, ceil(claims["exp"] + grace - at) + MARGIN
 
 
-# -- told to others --------------------------------------------------------------------------------
-
-
-def check_header_names(names: list[str]) -> None:
-    """Raises ValueError for headers that no claim may set, and for one that is named twice."""
-    for name in names:
-        folded = fold(name)
-        if folded in _RESERVED or folded.startswith(_RESERVED_FAMILIES):
-            raise ValueError(f"{name}: no claim may set this header")
-    if len({fold(name) for name in names}) < len(names):
-        raise ValueError("one header is named twice")
-
-
-def claim_text(value: Any) -> str | None:
-    """A claim as text for an upstream; None for one that is absent or null.
-
-    Text is told as it is, several plain values joined by commas, all else as JSON; a list in which
-    a comma would be ambiguous, too.
-    """
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        parts = [_scalar(each) for each in value]
-        if all(part is not None and "," not in part for part in parts):
-            return ",".join(part or "" for part in parts)
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _scalar(value: Any) -> str | None:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value) if isinstance(value, int | float) else None
+# -- for an operator -------------------------------------------------------------------------------
 
 
 def notes_of(text: str, *names: str) -> tuple[tuple[str, str], ...]:

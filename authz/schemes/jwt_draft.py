@@ -11,6 +11,7 @@ from msgspec.structs import force_setattr, replace
 
 from authz import strict_json
 from authz.contracts import Vault
+from authz.jose.key_set import MAX_SET
 from authz.jose.keys import MIN_SECRET
 from authz.schemes.jwt_key import LIFETIME, JwtKey
 from authz.schemes.jwt_keys import Algorithm, check_url, named, plain_text, private_key
@@ -18,6 +19,8 @@ from authz.secrets import Recoverable, Secret, recover
 
 #: No key is longer, in characters.
 MAX_KEY = 1024
+#: No span of time is longer, in seconds: some 68 years.
+MAX_SECONDS = 2**31 - 1
 _MATERIAL = ("secret", "public_key", "jwks", "jwks_url")
 _KEYS_SCHEMA = {"type": ["object", "string"]}
 
@@ -48,10 +51,11 @@ class JwtDraft(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
         bool, Meta(description="Allow a secret that is shorter than the hash.")
     ] = False
     exp: Annotated[
-        int, Meta(ge=1, description="Seconds that a token of the sign endpoint lives.")
+        int,
+        Meta(ge=1, le=MAX_SECONDS, description="Seconds that a token of the sign endpoint lives."),
     ] = LIFETIME
     lifetime_grace_period: Annotated[
-        int, Meta(ge=0, description="Seconds by which clocks may differ.")
+        int, Meta(ge=0, le=MAX_SECONDS, description="Seconds by which clocks may differ.")
     ] = 0
     issuer: Annotated[str | None, Meta(description="The only `iss` that counts.")] = None
     audience: Annotated[list[str], Meta(description="`aud` must have one of these.")] = []
@@ -105,7 +109,9 @@ class JwtDraft(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
         )
         with named(material):
             made = replace(made, **{material: self._value(material, vault)})
-            _ = made.key, made.key_set  # neither must be unfit
+            _ = made.key  # it must not be unfit, and neither must the set
+            if made.key_set is not None and made.algorithm:
+                made.key_set.require(made.algorithm)
         return made
 
     def _value(self, material: str, vault: Vault) -> Any:
@@ -115,7 +121,7 @@ class JwtDraft(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
         if material == "public_key":
             return plain_text(written)
         if material == "jwks":
-            return strict_json.load_object(plain_text(written).encode())
+            return _load_set(plain_text(written).encode())
         check_url(written)
         return written
 
@@ -137,6 +143,12 @@ class JwtDraft(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
         return draft, {"key": identifier, "secret": secret}
 
 
+def _load_set(data: bytes) -> dict[str, Any]:
+    if len(data) > MAX_SET:
+        raise ValueError(f"longer than {MAX_SET} bytes")
+    return strict_json.load_object(data)
+
+
 _DEFAULTS = {name: getattr(JwtKey(), name) for name in JwtKey.__struct_fields__}
 
 
@@ -146,4 +158,6 @@ def _decode_set(written: Any) -> Secret:
             return Secret(json.dumps(written))
         except (TypeError, ValueError):
             raise ValueError("expected a JWK Set, of JSON's types") from None
+    if not isinstance(written, dict | str):
+        raise ValueError("expected a JWK Set, a JWK, or {file: PATH} of one")
     return Secret.decode(written)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec import Struct
 
 from authz.contracts import Lookup
@@ -14,6 +15,7 @@ from authz.jose.keys import VerifyKey, public_key, secret_key
 from authz.schemes.jwt_core import Seen
 from authz.schemes.jwt_keys import secret_bytes
 from authz.secrets import Recoverable
+from authz.signing.tokens import SigningKey
 
 #: Seconds that a token of the sign endpoint lives.
 LIFETIME = 86400
@@ -56,11 +58,18 @@ class JwtKey(Struct, frozen=True, omit_defaults=True, dict=True):
         return KeySet.of(self.jwks) if self.jwks is not None else None
 
     @cached_property
-    def signing_key(self) -> bytes | None:
-        """What signs a token for this credential: the secret's bytes, or a private key's PEM."""
+    def signing_key(self) -> SigningKey | None:
+        """What signs a token for this credential: the secret's bytes, or a private key."""
         if self.secret is not None:
             return secret_bytes(self.secret.value, encoded=self.base64_secret)
-        return self.private_key.value if self.private_key is not None else None
+        if self.private_key is None:
+            return None
+        # It was checked when it was stored; to check an RSA key again would take longer than Envoy
+        # waits.
+        loaded: Any = load_pem_private_key(
+            self.private_key.value, None, unsafe_skip_rsa_key_validation=True
+        )
+        return cast(SigningKey, loaded)
 
     @cached_property
     def rules(self) -> Rules:

@@ -7,9 +7,7 @@ consumer, or the one whom a claim of the token names.
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
-from math import ceil
 from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
@@ -21,20 +19,26 @@ from authz.jose.claims import Rules
 from authz.jose.key_set import KeySet
 from authz.jose.tokens import NotAToken
 from authz.schemes import claim_parameters as claims_told
-from authz.schemes import jwt_core, jwt_place, places
+from authz.schemes import jwt_core, jwt_place, jwt_told, places
 from authz.schemes.claim_parameters import ClaimParameter
 from authz.schemes.claim_path import is_name
 from authz.schemes.jwt_core import Seen
 from authz.schemes.jwt_keys import named
 from authz.schemes.jwt_position import place_at
 from authz.schemes.no_credential import NoCredential
-from authz.schemes.settings import ParameterName, Settings, Username, challenge, unauthorized
+from authz.schemes.settings import (
+    ParameterName,
+    Settings,
+    Username,
+    challenge,
+    check_hideable,
+    unauthorized,
+)
 from authz.values import Credential, Denied, Deny, Once, Place, Proof, Request
 
 MISSING = "Missing token in request"
 INVALID = "Invalid token in request"
 NO_CONSUMER = "missing_consumer_claim"
-MAX_JTI = 256
 #: Refusals that only other schemes know.
 _OTHERS = (
     *(jwt_core.WRONG_ALGORITHM, claims_of.ISSUED_IN_FUTURE),
@@ -102,6 +106,7 @@ class JwtPlugin(Settings, frozen=True, rename=_SPELLING):
             _ = self._keys
         with named("parameter"):
             _ = self.place
+        check_hideable(self.place.header, hidden=self.hide_credentials)
         if (self.consumer is None) is (self.consumer_claim is None):
             raise ValueError(
                 "expected consumer: NAME, or consumerClaim: CLAIM (such as sub), to say whose "
@@ -153,10 +158,14 @@ class JwtPlugin(Settings, frozen=True, rename=_SPELLING):
         self._verify(seen, text, store)
         self._check(seen.claims, request.at)
         consumer = self._consumer(seen.claims)
+        headers = tuple(claims_told.told(self.claim_parameters, seen.claims, "header"))
+        query = tuple(claims_told.told(self.claim_parameters, seen.claims, "query"))
+        if not jwt_told.fit(headers, query):
+            raise Denied(self._refusal(jwt_core.CLAIMS_TOO_LONG))
         return Proof(
             Credential(consumer, seen.key_id or "", self.kind, None, named=bool(seen.key_id)),
-            headers=tuple(claims_told.told(self.claim_parameters, seen.claims, "header")),
-            query=tuple(claims_told.told(self.claim_parameters, seen.claims, "query")),
+            headers=headers,
+            query=query,
             once=self._once(consumer, seen.claims, request.at),
         )
 
@@ -198,14 +207,12 @@ class JwtPlugin(Settings, frozen=True, rename=_SPELLING):
         """What makes the token count once: as long as it lives, nobody may use its jti again."""
         if not self.prevent_jti_replay:
             return None
-        jti = claims.get("jti")
-        if not (isinstance(jti, str) and 0 < len(jti) <= MAX_JTI):
-            missing = "jti" not in claims
-            reason = claims_of.CLAIM_MISSING if missing else claims_of.CLAIM_MALFORMED
-            raise Denied(self._refusal(reason))
         # Of one consumer: another one's token cannot use it up.
-        nonce = json.dumps([self.kind, consumer, jti])
-        return Once(nonce, ceil(claims["exp"] - at), self._refusal(jwt_core.TOKEN_REPLAYED))
+        try:
+            nonce, seconds = jwt_core.nonce(claims, (self.kind, consumer), 0, at)
+        except jwt_core.NotOnce as error:
+            raise Denied(self._refusal(error.reason)) from None
+        return Once(nonce, seconds, self._refusal(jwt_core.TOKEN_REPLAYED))
 
     @cached_property
     def _keys(self) -> KeySet:

@@ -22,6 +22,7 @@ from authz.schemes.settings import (
     Realm,
     Settings,
     challenge,
+    check_hideable,
     unauthorized,
 )
 from authz.secrets import Secret
@@ -102,6 +103,9 @@ class KeyAuth(Settings, frozen=True):
     def place(self) -> Place:
         header = self.header.lower() if self.header else None
         return Place(header, self.query, self.cookie, self.tolerant)
+
+    def __post_init__(self) -> None:
+        check_hideable(self.header, hidden=self.hide_credentials)
 
     def missing(self) -> Deny:
         return self._missing

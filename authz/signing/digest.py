@@ -105,7 +105,9 @@ def _utf16(name: str) -> bytes:
 
 
 def signature(secret: str | bytes, text: str, algorithm: Algorithm = DEFAULT) -> str:
-    """Base64 of the HMAC of a string to sign."""
+    """Base64 of the HMAC of a string to sign. Raises ValueError for another algorithm."""
+    if algorithm not in _HASHES:
+        raise ValueError(f"algorithm: expected one of {', '.join(_HASHES)}")
     tag = hmac.digest(octets(secret), octets(text), _HASHES[algorithm])
     return base64.b64encode(tag).decode()
 

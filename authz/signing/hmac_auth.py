@@ -55,8 +55,15 @@ def string_to_sign(
 
 
 def signature(secret: str | bytes, algorithm: str, text: str) -> str:
-    """Standard base64, padded. `algorithm` is a key of `HASHES`."""
-    return encoded(hmac.digest(octets(secret), octets(text), HASHES[algorithm]))
+    """Standard base64, padded. Raises ValueError for an algorithm that is none of `HASHES`."""
+    return encoded(tag(secret, algorithm, octets(text)))
+
+
+def tag(secret: str | bytes, algorithm: str, data: bytes) -> bytes:
+    """The HMAC of some data. Raises ValueError for an algorithm that is none of `HASHES`."""
+    if algorithm not in HASHES:
+        raise ValueError(f"algorithm: expected one of {', '.join(HASHES)}")
+    return hmac.digest(octets(secret), data, HASHES[algorithm])
 
 
 def digest(body: bytes) -> str:

@@ -8,7 +8,6 @@ Each line ends with a newline. It travels in X-HMAC-* headers, or in one Authori
 
 from __future__ import annotations
 
-import hmac
 import time
 from collections.abc import Iterable, Sequence
 from email.utils import formatdate
@@ -16,7 +15,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from authz.forms import pairs, unescape
-from authz.signing.hmac_auth import HASHES, Algorithm, Value, encoded, one_each, signature
+from authz.signing.hmac_auth import Algorithm, Value, encoded, one_each, signature, tag
 from authz.signing.signed import Signed, octets, printable
 
 #: The first of the six parts of the Authorization header.
@@ -48,16 +47,19 @@ def string_to_sign(
 
 def canonical_query(query: str, *, encode: bool = True) -> str:
     """Parameters sorted by name, then by value, as bytes; encoded again unless told otherwise.
-    Those without a name do not count. Raises ValueError."""
+    Those without a name do not count. Raises ValueError, also where what is not encoded would pass
+    for other parameters."""
     found = sorted((octets(name), octets(value)) for name, value in pairs(query) if name)
     if encode:
         return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in found)
+    if any(b"=" in name or b"&" in name + value for name, value in found):
+        raise ValueError("a parameter holds a separator, and is not encoded")
     return "&".join(f"{name.decode()}={value.decode()}" for name, value in found)
 
 
 def body_digest(secret: str | bytes, algorithm: str, body: bytes) -> str:
     """The X-HMAC-DIGEST header of a body: an HMAC of its own, by the same algorithm."""
-    return encoded(hmac.digest(octets(secret), body, HASHES[algorithm]))
+    return encoded(tag(secret, algorithm, body))
 
 
 def sign(

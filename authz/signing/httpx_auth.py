@@ -41,7 +41,7 @@ def add(signed: Signed, request: httpx.Request) -> None:
         else:
             request.headers[name] = value
     if signed.query:
-        more = urlencode(signed.query, quote_via=quote).encode()
+        more = urlencode(signed.query, quote_via=quote, errors="surrogateescape").encode()
         before = request.url.raw_path
         joint = b"&" if b"?" in before else b"?"
         request.url = request.url.copy_with(raw_path=before + joint + more)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import time
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from authz.signing.signed import Signed
 from authz.signing.simple import placed
@@ -20,6 +22,9 @@ Algorithm = Literal[
 ]
 # fmt: on
 ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
+#: A shared secret, or a private key: as PEM, or loaded, which takes longer than to sign.
+SigningKey = str | bytes | rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+SigningKey |= ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
 
 def sign(
@@ -39,9 +44,12 @@ def sign(
 
     `claims` name the caller: `{"key": …}` for jwt-auth, `{"name": …}` for jwt. Unless they hold an
     `exp`, or `lifetime` (seconds) is None, it is `at` (Unix seconds, default now) and `lifetime`.
+    Raises ValueError, as `token` does.
     """
     held = dict(claims)
     if lifetime is not None:
+        if not math.isfinite(lifetime):
+            raise ValueError("lifetime: expected a number of seconds")
         held.setdefault("exp", int((time.time() if at is None else at) + lifetime))
     made = token(held, key=key, algorithm=algorithm, kid=kid)
     bearer = header.lower() == "authorization" and query is None and cookie is None
@@ -57,14 +65,14 @@ def sign(
 def token(
     claims: Mapping[str, Any],
     *,
-    key: str | bytes,
+    key: SigningKey,
     algorithm: Algorithm = "HS256",
     kid: str | None = None,
 ) -> str:
     """A token in compact form (RFC 7515 section 7.1) with these claims and no others.
 
-    `key` is the shared secret of an HS algorithm, of any length, or a private key as PEM. Raises
-    ValueError for an algorithm or a key that will not do.
+    `key` is the shared secret of an HS algorithm, of any length, or a private key. Raises
+    ValueError for an algorithm, a key or a claim that will not do.
     """
     if algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm: expected one of {', '.join(ALGORITHMS)}")
@@ -82,7 +90,7 @@ def token(
 
 
 def _segment(value: Mapping[str, Any]) -> str:
-    return _encoded(json.dumps(value, separators=(",", ":")).encode())
+    return _encoded(json.dumps(value, separators=(",", ":"), allow_nan=False).encode())
 
 
 def _encoded(data: bytes) -> str:

@@ -21,6 +21,9 @@ from authz.store.redis import RedisStore
 
 #: A reader waits no longer than this for another reader of the same record, in seconds.
 PATIENCE = 0.05
+#: What is not there is not remembered under a longer name: a stranger chose it, and thousands of
+#: them, each as long as a header may be, would fill the memory.
+LONGEST_MISS = 1024
 
 
 class Entry(NamedTuple):
@@ -137,6 +140,8 @@ class Cache:
             table, limit = self._records, self._limits[0]
             if entry.value is None:
                 self._records.pop(key, None)
+                if len(key) > LONGEST_MISS:
+                    return
                 table, limit = self._misses, self._limits[1]
             else:
                 self._misses.pop(key, None)

@@ -53,11 +53,13 @@ def _left(deadline: float) -> float:
 
 
 class Network(httpcore.NetworkBackend):
-    """Connects to addresses that were judged, and gives up at the deadline."""
+    """Connects to addresses that were judged, gives up at the deadline, and receives no more than
+    so many bytes on a connection."""
 
-    def __init__(self, deadline: float, allow_private: bool) -> None:
+    def __init__(self, deadline: float, allow_private: bool, most: int) -> None:
         self._deadline = deadline
         self._allow_private = allow_private
+        self._most = most
         self._tcp = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -76,22 +78,30 @@ class Network(httpcore.NetworkBackend):
             # An address that swallows everything leaves time for the next one.
             share = _left(self._deadline) / (len(fit) - number)
             try:
-                return _Stream(self._tcp.connect_tcp(address, port, share), self._deadline)
+                stream = self._tcp.connect_tcp(address, port, share)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 if number == len(fit) - 1:
                     raise
+            else:
+                return _Stream(stream, self._deadline, self._most)
         raise AssertionError  # the last attempt returned or raised
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection that ends at the deadline, however slowly the other side goes on."""
+    """A connection that ends at the deadline, however slowly the other side goes on, and after so
+    many bytes, however little they hold: interim answers and chunks of one byte cost time, too."""
 
-    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, deadline: float, most: int) -> None:
         self._stream = stream
         self._deadline = deadline
+        self._most = most
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(self._deadline))
+        data = self._stream.read(max_bytes, _left(self._deadline))
+        self._most -= len(data)
+        if self._most < 0:
+            raise FetchError(TOO_LARGE)
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._stream.write(buffer, _left(self._deadline))
@@ -110,7 +120,7 @@ class _Stream(httpcore.NetworkStream):
             secured = self._stream.start_tls(ssl_context, server_hostname, left)
         except httpcore.ConnectError:
             raise FetchError(TLS_FAILED) from None
-        return _Stream(secured, self._deadline)
+        return _Stream(secured, self._deadline, self._most)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
@@ -153,4 +163,6 @@ def is_public(address: str) -> bool:
             found = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
         else:
             found = found.ipv4_mapped or found
-    return found.is_global and not found.is_multicast and not found.is_reserved
+    # Site-local addresses (fec0::/10) were deprecated, not made public (RFC 3879 section 4).
+    local = isinstance(found, ipaddress.IPv6Address) and found.is_site_local
+    return found.is_global and not (found.is_multicast or found.is_reserved or local)

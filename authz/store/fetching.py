@@ -27,6 +27,9 @@ from authz.store.connecting import (
     Network,
 )
 
+#: What may come beside the document, in bytes: headers, interim answers, the frames of chunks.
+OVERHEAD = 64 * 1024
+
 _MAX_AGE = re.compile(r'max-age="?([0-9]{1,10})"?', re.IGNORECASE)
 _ERRORS: tuple[tuple[type[Exception], str], ...] = (
     (httpcore.TimeoutException, TIMEOUT),
@@ -64,7 +67,8 @@ class Fetcher:
     def get(self, url: str) -> Fetched:
         """The document at a URL. Raises `FetchError`."""
         target, host = self._target(url)
-        network = Network(time.monotonic() + self._timeout, self._allow_private)
+        deadline = time.monotonic() + self._timeout
+        network = Network(deadline, self._allow_private, self._max_bytes + OVERHEAD)
         headers = [("Host", host), ("Accept", "application/json"), ("Accept-Encoding", "identity")]
         try:
             with (
@@ -97,12 +101,12 @@ class Fetcher:
             raise FetchError(STATUS)
         if _values(response, b"content-encoding").strip().lower() not in ("", "identity"):
             raise FetchError(MALFORMED)  # we asked for none, and what is small may unpack large
-        body = b""
+        body = bytearray()
         for part in response.iter_stream():
             body += part
             if len(body) > self._max_bytes:
                 raise FetchError(TOO_LARGE)
-        return Fetched(body, _max_age(response))
+        return Fetched(bytes(body), _max_age(response))
 
 
 def _values(response: httpcore.Response, name: bytes) -> str:

@@ -47,7 +47,8 @@ class KeySets:
     """Thread-safe. `parse` raises ValueError for a set that is unfit; `download` is given a URL and
     raises `FetchError`; `observe` is told the URL after each fetch, and why it failed, or None.
     `stale_seconds` is how long a set serves after its fresh time, while there is no new one;
-    `patience` how long an asker waits; `limit` how many sets are held. `clock` never goes back."""
+    `patience` how long an asker waits; `waiters` how many wait at once, whatever they wait for;
+    `limit` how many sets are held. `clock` never goes back."""
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class KeySets:
         observe: Callable[[str, str | None], None] = lambda url, reason: None,
         stale_seconds: float = 3600.0,
         patience: float = 0.15,
+        waiters: int = 8,
         limit: int = 1000,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
@@ -64,6 +66,8 @@ class KeySets:
         self._parse, self._download, self._observe = parse, download, observe
         self._stale, self._patience, self._limit = stale_seconds, patience, limit
         self._clock, self._chance = clock, chance
+        # Who waits occupies a thread that others need, be their keys at hand.
+        self._seats = threading.BoundedSemaphore(max(waiters, 1))
         self._sources: dict[str, Source] = {}
         self._wanted: deque[Source] = deque()
         self._changed = threading.Condition()
@@ -99,12 +103,15 @@ class KeySets:
             if self._closed or not source.worth_waiting(kid, now):
                 return source.answer(kid, now)
             flight = source.flight or self._want(source, kid, now)
+            if not self._seats.acquire(blocking=False):
+                return source.answer(kid, now)
             source.waiters += 1
         try:
             flight.result(self._patience)
         except NotInTime:
             pass  # what is held may still do
         finally:
+            self._seats.release()
             with self._changed:
                 source.waiters -= 1
         return source.answer(kid, self._clock())

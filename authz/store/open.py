@@ -29,7 +29,7 @@ class StoreSettings(Struct, frozen=True):
 
     `timeout` bounds one call, in seconds; a request makes two at the most. `stale_seconds` is how
     long a record is used while the store is away. `bound_seconds` is the silence of the link after
-    which nothing is taken as current.
+    which nothing is taken as current. `jwks_waiters` is how many threads may wait for key sets.
     """
 
     target: Target
@@ -42,6 +42,7 @@ class StoreSettings(Struct, frozen=True):
     jwks_stale_seconds: float = 3600.0
     jwks_allow_private: bool = False
     jwks_ca_file: str | None = None
+    jwks_waiters: int = 8
 
 
 class Store(Struct, frozen=True):
@@ -90,6 +91,7 @@ def open_store(
         fetcher.get,
         observe=lambda _, reason: observer.key_set(reason),
         stale_seconds=settings.jwks_stale_seconds,
+        waiters=settings.jwks_waiters,
     )
     sources = Sources(keys, ring, cache, Passwords(), Remembered(), key_sets, redis)
     return Store(

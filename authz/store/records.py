@@ -64,7 +64,7 @@ class Codec:
     def _decrypt(self, type_: type, text: Any) -> Any:
         if type_ is Recoverable and isinstance(text, str):
             return Recoverable(self.ring.decrypt(text))
-        raise NotImplementedError(type_)
+        raise ValueError(f"not a {type_.__name__}")
 
     def decode(self, key: str, stored: bytes, type_: type[Any]) -> Any:
         """The record under a key. Raises `StoreDown(CORRUPT)` when it does not open."""

@@ -101,12 +101,21 @@ def test_a_line_means_what_curl_makes_of_it(line: str, tmp_path: Path) -> None:
         ("curl --frobnicate http://a/", "--frobnicate"),
         ("curl -d @/does/not/exist http://a/", "/does/not/exist"),
         ("curl 'http://a/", "not understood"),
+        ("curl http://[/", "URL"),
     ],
 )
 def test_what_is_not_understood_is_refused(line: str, words: str) -> None:
     """In words that name it."""
     with pytest.raises(Refused, match=words):
         described.curl(line, 0.0)
+
+
+def test_bytes_that_are_no_text_stay_as_they_are() -> None:
+    """In a query made of a body, and in a login."""
+    request = described.curl(["curl", "-G", "-d", "a=\udcff", "-u", "u:\udcff", "h"], 0.0).request
+
+    assert request.target == "/?a=\udcff"
+    assert request.headers.get("authorization") == ("Basic dTr/",)
 
 
 def test_a_bare_url_is_a_get() -> None:
@@ -131,8 +140,10 @@ def test_an_http_text_is_read(end: str) -> None:
     assert request.body.data == b"body\n"
 
 
-@pytest.mark.parametrize("text", ["", "hello", "GET", "GET /\nno colon here"])
+@pytest.mark.parametrize(
+    "text", ["", "hello", "GET", "GET /\nno colon here", "GET http://[/ HTTP/1.1\nHost: h"]
+)
 def test_a_text_that_is_no_request_is_refused(text: str) -> None:
     """With the line, or with what was expected."""
-    with pytest.raises(Refused, match=r"request line|line 2"):
+    with pytest.raises(Refused, match=r"request line|line 2|URL"):
         described.http(text.encode(), 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shlex
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import RSAAlgorithm
 from typer.testing import CliRunner, Result
 
+from authz import signing
 from authz.admin import described
 from authz.cli import app
 from authz.schemes import SCHEMES
@@ -72,8 +74,13 @@ REQUESTS = [
     ["http://{kind}.test/x?b=2&a=%20"],
     ["--", "curl", "-X", "PUT", "-H", "X-Extra: 1", "-d", "a=1&b=ü", "http://{kind}.test/x"],
     ["--", "curl", "--json", '{"a": "it\'s"}', "http://{kind}.test/x"],
+    ["--", "curl", "-H", "Host: {kind}.test", "-H", "X-Empty;", "-d", "@{here}/at", "http://h/x"],
+    ["--", "curl", "--data-raw", "@{here}/at", "http://{kind}.test/x"],
 ]
 
+
+#: No text in any encoding that a terminal has.
+BINARY = b"\x00\xff\xfe'\n"
 
 #: Runs `authz sign` with these words in this process; (exit status, output, standard error).
 Sign = Callable[..., Result]
@@ -85,6 +92,8 @@ def sign(shared_valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Sig
     apply(shared_valkey.url, json.dumps(DOCUMENT))
     (directory / "private.pem").write_bytes(PRIVATE)
     (directory / "code").write_text("3F2504E04F8911D39A0C0305E82C3301\n")
+    (directory / "at").write_text("@code")
+    (directory / "binary").write_bytes(BINARY)
     environment = {"AUTHZ_REDIS_URL": shared_valkey.url, "AUTHZ_KEYRING": RING}
 
     def run(*words: str) -> Result:
@@ -139,8 +148,44 @@ def test_the_string_to_sign_on_request(sign: Sign) -> None:
         (["key-auth", "--consumer", "john", "http://h/"], "only a digest of this key"),
         (["digest", "--consumer", "john", "--credential", "k", "http://h/"], "key-auth"),
         (["basic-auth", "-c", "username=a:b", "-c", "password=x", "http://h/"], "colons"),
+        (["hmac-auth", "--consumer", "john", "--algorithm", "HS256", "http://h/"], "hmac-sha256"),
+        (["hmac-auth", "--legacy", "--consumer", "john", "--algorithm", "x", "http://h/"], "sha1"),
+        (["digest", "--consumer", "john", "--algorithm", "hmac-sha256", "http://h/"], "HmacSHA1"),
+        (["jwt", "--consumer", "john", "--lifetime", "inf", "http://h/"], "lifetime"),
+        (["jwt", "--consumer", "john", "--claim", "x=NaN", "http://h/"], "not JSON compliant"),
+        (["jwt-plugin", "--private-key", "{here}/binary", "http://h/"], "not a key for RS256"),
+        (["digest", "--consumer", "john", "http://[/"], "URL"),
     ],
 )
 def test_what_is_missing_is_said(sign: Sign, words: list[str], told: str) -> None:
     """With the mend."""
     assert told in str(sign(*words).exception)
+
+
+def test_a_body_that_no_line_can_hold(sign: Sign) -> None:
+    """Is piped into curl, byte for byte."""
+    done = sign("hmac-auth", "--consumer", "john", "curl --data-binary @{here}/binary http://h/x")
+    assert done.exit_code == 0, done.exception
+    echo, decode, line = done.stdout.split(" | ")
+
+    assert (echo.split()[0], decode) == ("echo", "base64 -d")
+    assert base64.b64decode(echo.split()[1]) == BINARY
+    assert shlex.split(line)[-3:] == ["--data-binary", "@-", "http://h/x"]
+    assert f"digest: {signing.hmac_auth.digest(BINARY)}" in line.replace("Digest", "digest")
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        (["key-auth", "-c", "key=k\udcff", "--query", "apikey", "http://h/x"], b"?apikey=k%FF"),
+        (["key-auth", "-c", "key=k\udcff", "http://h/x"], b"'apikey: k\xff'"),
+        (["basic-auth", "-c", "username=u", "-c", "password=\udcff", "http://h/x"], b"Basic dTr/"),
+        (["digest", "--consumer", "john", "http://\udcff@h/\udcff?a"], b"'http://h/\xff?a'"),
+    ],
+)
+def test_bytes_that_are_no_text(sign: Sign, words: list[str], printed: bytes) -> None:
+    """As a terminal passes them on, so are they printed."""
+    done = sign(*words, "--string-to-sign")
+
+    assert done.exit_code == 0, done.exception
+    assert printed in done.stdout_bytes

@@ -99,4 +99,9 @@ def test_without_raw_headers_doubtful_requests_are_refused() -> None:
         assert outcome(STRICT, replace(request, headers=joined)) == "inexact_request"
     types = ("Content-Type", f"{FORM[1]},application/json")
     assert outcome(STRICT, signed(headers=[types], exact=False)) == "duplicate_header"
-    assert outcome(STRICT, signed(exact=False)) == KEY
+    lists = [("accept", "a,b"), ("x-biz", "1"), ("x-other", "1,2")]
+    several = [("x-biz", "1,2")]
+    assert outcome(STRICT, signed(headers=lists, signed_headers=["x-biz"], exact=False)) == KEY
+    for exact, found in ((True, KEY), (False, "duplicate_header")):
+        request = signed(headers=several, signed_headers=["X-Biz"], exact=exact)
+        assert outcome(STRICT, request) == outcome(VENDOR, request) == found

@@ -9,6 +9,7 @@ import pytest
 
 from authz import signing
 from authz.denials import Foreign
+from authz.schemes.hmac_auth import MARGIN
 from authz.values import Allow, Body, Deny, Place, Proof, Request
 from tests.support.gateway import NOW, Gateway
 from tests.support.memory import Memory
@@ -186,7 +187,7 @@ def test_nonces(skew: int, seconds: int) -> None:
     proof = ask(scheme, request, store(clock_skew=skew))
     assert isinstance(proof, Proof)
     assert proof.once is not None
-    assert proof.once.seconds == seconds
+    assert proof.once.seconds == seconds + MARGIN
     stale = legacy(lines=[("x-nonce", "n")], signed_headers=["x-nonce"], at=NOW - 301)
     assert reason(scheme, stale, store(clock_skew=skew)) == "clock_skew"
 
@@ -242,3 +243,45 @@ def test_notes() -> None:
         "string to sign",
         LEGACY.reasons["malformed_signature"],
     )
+
+
+@pytest.mark.parametrize("names", ["x-a;x-a", "X-A;x-a", "x-a;x_a", "x-a:1", ":"])
+def test_names_of_one_reading(names: str) -> None:
+    """A name that is there twice costs twice; one with a colon may be another one and its value."""
+    request = edited(legacy(lines=[("x-a", "1")]), "x-hmac-signed-headers", names)
+    assert reason(LEGACY, request, KNOWN) == "malformed_signature"
+
+
+@pytest.mark.parametrize("target", ["/?a=1%26b%3D2", "/?a%3D1=", "/?a%26b=1"])
+def test_parameters_that_would_pass_for_others(target: str) -> None:
+    """Where the credential signs them without escapes, none may hold what separates them."""
+    request = legacy("/?a=1&b=2", encode_uri_params=False)
+    memory = store(encode_uri_params=False)
+    path, _, query = target.partition("?")
+
+    assert reason(LEGACY, request, memory) == ""
+    changed = msgspec.structs.replace(request, path=path, query=query)
+    assert reason(LEGACY, changed, memory) == "malformed_signature"
+
+
+def test_what_is_kept_is_fit_for_a_header() -> None:
+    """Padding and what follows it do not count in a signature, and may be any bytes: they reach the
+    upstream escaped."""
+    tag = legacy().headers.get("x-hmac-signature")[0]
+    gateway = Gateway(f"""
+profile: apisix-3.9
+services: [{{id: s, auth: {{hmac-auth: {{}}}}}}]
+consumers:
+  - username: john
+    credentials: [{{hmac-auth: {{access_key: john-key, secret_key: {SECRET}, keep_headers: true}}}}]
+""")
+    decision = gateway.decide(edited(legacy(), "x-hmac-signature", f"{tag}\udcff\udc80"))
+    assert isinstance(decision, Allow)
+    assert dict(decision.set)["x-hmac-signature"] == f"{tag}%FF%80"
+
+
+def test_what_is_kept_is_read_in_one_way() -> None:
+    """Also where nothing else needs it: these come beside the other carrier."""
+    request = edited(legacy(carrier="authorization"), "x-hmac-algorithm", "a\rb")
+    assert reason(LEGACY, request, store(keep_headers=True)) == "signed_header_ambiguous"
+    assert reason(LEGACY, request, KNOWN) == ""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from authz.values import Deny, Place
+from authz.values import Deny, Place, Request
 from tests.support.gateway import NOW
 from tests.support.signatures import DATE, arrived, ask, edited, reason, setting, signed, store
 
@@ -121,12 +121,27 @@ def test_an_underscore_is_a_dash() -> None:
     assert reason(TOLERANT, edited(edited(request, "x_a"), "x-a", "1")) == ""
 
 
-def test_a_list_that_would_cost_too_much() -> None:
+def listing(*names: str) -> Request:
+    """Signed with the date alone; then these names are said to be signed."""
     request = signed(signed_headers=["date"])
     value = request.headers.get("authorization")[0]
-    for count, why in ((64, "bad_signature"), (65, "malformed_signature")):
-        many = value.replace('headers="date"', f'headers="{" ".join(["date"] * count)}"')
-        assert reason(TOLERANT, edited(request, "authorization", many)) == why
+    listed = value.replace('headers="date"', f'headers="{" ".join(names)}"')
+    return edited(request, "authorization", listed)
+
+
+def test_a_list_that_would_cost_too_much() -> None:
+    """Names that are absent add nothing; of those that are there, each counts once."""
+    absent = [f"x-{number}" for number in range(64)]
+    assert reason(TOLERANT, listing("date", *absent[:63])) == ""
+    assert reason(TOLERANT, listing("date", *absent)) == "malformed_signature"
+    for names in (
+        ("date", "date"),
+        ("date", "Date"),
+        ("date", "x-a", "x_a"),
+        ("date", "", "x", "X"),
+    ):
+        assert reason(TOLERANT, listing(*names)) == "malformed_signature"
+    assert reason(TOLERANT, listing("", "date", "")) == ""
 
 
 def test_what_must_be_there() -> None:
@@ -163,11 +178,15 @@ def test_words() -> None:
     assert ask(TOLERANT, signed(key_id="x")) == said("unknown_key_id")
 
 
-def test_nonces_are_ours() -> None:
-    """They work here as well: the header must be signed."""
-    scheme = setting(profile="apisix-3.18", nonce_header="X-Nonce")
-    assert reason(scheme, signed(nonce_header="X-Nonce")) == ""
+@pytest.mark.parametrize("required", [None, [], ["x-nonce"]])
+def test_nonces_are_ours(required: Any) -> None:
+    """They work here as well: the header must be signed, and the date, whatever else need not be.
+    Otherwise the same nonce would pass again with another date, once it is forgotten."""
+    scheme = setting(profile="apisix-3.18", nonce_header="X-Nonce", signed_headers=required)
+    assert reason(scheme, signed(nonce_header="x-nonce")) == ""
     assert reason(scheme, signed()) == "header_not_signed"
+    undated = signed(nonce_header="x-nonce", signed_headers=["@request-target"])
+    assert reason(scheme, undated) == "header_not_signed"
 
 
 @pytest.mark.parametrize("value", ["Signature x", "Basic x"])

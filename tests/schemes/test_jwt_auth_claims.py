@@ -149,6 +149,9 @@ def test_a_token_that_counts_once() -> None:
     assert isinstance(other, Once)
     assert isinstance(anothers, Once)
     assert len({found.nonce, other.nonce, anothers.nonce}) == 3
+    long = once(ONCE, CLAIMS | {"jti": "\U0001f600" * 256})
+    assert isinstance(long, Once)
+    assert len(long.nonce) == len(found.nonce)
 
 
 @pytest.mark.parametrize(

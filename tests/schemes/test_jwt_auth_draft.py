@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authz.document import parse
+from authz.jose.key_set import MAX_SET
 from authz.plain import DocumentError
 from authz.schemes.jwt_draft import JwtDraft
 from authz.schemes.jwt_key import JwtKey
@@ -92,6 +93,9 @@ def test_public_keys_and_sets() -> None:
         ({"jwks": {"keys": [jwk("HS256", SECRET)]}}, "jwks: keys[0]: a secret"),
         ({"jwks": jwk("ES256", EC), "algorithm": "HS256"}, "jwks: not for HS256"),
         ({"jwks": {"a": 1}}, "jwks: kty: expected"),
+        ({"jwks": {"keys": [jwk("RS256", rsa_key(1024))]}}, "jwks: keys[0]: an RSA key of 1024"),
+        ({"jwks": jwk("RS256", RSA), "algorithm": "ES256"}, "jwks: no key in this set is for ES"),
+        ({"jwks": jwk("RS256", RSA) | {"x": "y" * MAX_SET}}, "jwks: longer than 262144 bytes"),
         ({"jwks_url": "ftp://x"}, "jwks_url: expected an https URL"),
         ({"jwks_url": "https://"}, "jwks_url: expected an https URL"),
         ({"jwks_url": "https://x:y"}, "jwks_url: expected an https URL"),
@@ -124,7 +128,10 @@ def test_unfit_credentials(fields: dict[str, Any], message: str) -> None:
         ({"key": "k", "algorithm": "ES256K"}, "Invalid enum value"),
         ({"key": "k", "exp": 0}, ">= 1"),
         ({"key": "k", "lifetime_grace_period": -1}, ">= 0"),
-        ({"key": "k", "jwks": 5}, "jwks: expected a string"),
+        ({"key": "k", "lifetime_grace_period": 2**31}, "<= 2147483647"),
+        ({"key": "k", "exp": 10**400}, "<= 2147483647"),
+        ({"key": "k", "jwks": 5}, "jwks: expected a JWK Set"),
+        ({"key": "k", "jwks": [jwk("ES256", EC)]}, "jwks: expected a JWK Set"),
         ({"key": "k", "jwks": {"keys": {1, 2}}}, "jwks: expected a JWK Set"),
         ({"key": "k", "jwks": {"file": 1}}, "jwks: expected a string"),
         ({"key": "k", "sercet": "x"}, "unknown field"),
@@ -162,7 +169,8 @@ def test_private_keys_for_the_sign_endpoint(algorithm: str, own: Any, other: Any
     """Only the public key's own half; it is kept like a secret."""
     fields = {"public_key": pem(own), "algorithm": algorithm}
 
-    assert seal(**fields, private_key=private_pem(own)).signing_key == private_pem(own).encode()
+    loaded: Any = seal(**fields, private_key=private_pem(own)).signing_key
+    assert loaded.private_numbers() == own.private_numbers()
     assert refusal(**fields, private_key=private_pem(other)).startswith("private_key: not ")
     assert refusal(**fields, private_key=pem(own)).startswith("private_key: not a private key")
     assert refusal(**fields, private_key="x" * 40_000).startswith("private_key: longer than")

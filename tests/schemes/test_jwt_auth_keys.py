@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from authz.contracts import Fault
 from authz.jose import keys, tokens
 from authz.jose.key_set import KeySet
 from authz.schemes import jwt_core
-from authz.schemes.jwt_core import Seen
+from authz.schemes.jwt_core import Proven
 from authz.values import Request
 from tests.support.gateway import NOW
 from tests.support.jwt import CLAIMS, bearing, outcome, sent, setting, store
@@ -198,11 +199,11 @@ def test_other_memories_are_not_ours() -> None:
     assert outcome(SCHEME, bearing(text), memory) == "invalid_signature"
 
     other = tokens.parse(token(CLAIMS))
-    memory.remembered["", text] = Seen(
-        "HS256", None, other.claims, key=keys.secret_key("HS256", SECRET)
-    )
+    key = keys.secret_key("HS256", SECRET)
+    known = Proven("HS256", None, "jwt", other.payload, key)
+    memory.remembered["", text] = known
     assert outcome(SCHEME, bearing(text), memory) == "jack-key"
-    memory.remembered["", text] = replace(memory.remembered["", text], key=None)
+    memory.remembered["", text] = replace(known, key=keys.secret_key("HS256", b"x" * 32))
     assert outcome(SCHEME, bearing(text), memory) == "invalid_signature"
 
 
@@ -212,6 +213,7 @@ def test_what_is_remembered_shows_no_token() -> None:
     outcome(SCHEME, sent(CLAIMS), memory)
     [(_, value)] = memory.remembered.items()
 
-    assert isinstance(value, Seen)
-    assert value.token is None
-    assert repr(value) == "Seen(HS256)"
+    assert value == Proven(
+        "HS256", None, "jwt", json.dumps(CLAIMS).encode(), keys.secret_key("HS256", SECRET)
+    )
+    assert repr(value) == "Proven(HS256)"

@@ -9,7 +9,7 @@ import pytest
 from authz.schemes.jwt_auth import JwtAuth
 from authz.values import Place, Proof, Request
 from tests.support.gateway import NOW, ask
-from tests.support.jwt import CLAIMS, bearing, prove, sent, setting
+from tests.support.jwt import CLAIMS, bearing, outcome, prove, sent, setting
 from tests.support.tokens import token
 
 GOOD = token(CLAIMS)
@@ -60,12 +60,33 @@ def test_claims_for_the_upstream() -> None:
             ":path",
         ),
         *("Proxy-Authorization", "X Claim", "X-Claim\n", ""),
+        *("X-Original-URL", "X_Rewrite_Url", "X-HTTP-Method-Override"),
     ],
 )
 def test_headers_that_no_claim_may_set(name: str) -> None:
     """Refused when the document is read, in every spelling."""
     with pytest.raises(ValueError, match=r"no claim may set|Expected `str`"):
         setting(claims_to_headers={"sub": name})
+
+
+@pytest.mark.parametrize(
+    ("claims", "expected"),
+    [
+        ({"a": "x" * 8192}, "jack-key"),
+        ({"a": "x" * 8193}, "claims_too_long"),
+        ({"a": "x" * 4096, "b": "x" * 4096}, "jack-key"),
+        ({"a": "x" * 4096, "b": "x" * 4097}, "claims_too_long"),
+        ({"a": "é" * 1365}, "jack-key"),
+        ({"a": "é" * 1366}, "claims_too_long"),
+        ({"a": ["%"] * 1400}, "claims_too_long"),
+        ({"c": "x" * 9000}, "jack-key"),
+    ],
+)
+def test_claims_that_make_no_header(claims: dict[str, Any], expected: str) -> None:
+    """As they travel, escapes included, they must leave room: a refusal, nothing is cut off."""
+    scheme = setting(claims_to_headers={"a": "X-A", "b": "X-B"})
+
+    assert outcome(scheme, sent(CLAIMS | claims)) == expected
 
 
 def test_one_header_for_two_claims() -> None:

@@ -13,6 +13,8 @@ from authz.values import Allow, Request
 from tests.support.gateway import ask, upstream
 from tests.support.users import FORM, GOOD, JSON, gateway, outcome, posting
 
+NOT_A_TOKEN = tokens.NOT_BASE64URL
+
 
 @pytest.mark.parametrize(
     ("settings", "request_", "expected"),
@@ -22,7 +24,7 @@ from tests.support.users import FORM, GOOD, JSON, gateway, outcome, posting
         ({}, ask("/", ("authorization", f"bEARER {GOOD}")), "john"),
         ({}, ask("/", ("authorization", GOOD)), "john"),
         ({}, ask("/", ("authorization", f"Basic {GOOD}")), "not_bearer"),
-        ({}, ask("/", ("authorization", f"Bearer  {GOOD}")), tokens.NOT_BASE64URL),
+        ({}, ask("/", ("authorization", f"Bearer  {GOOD}")), NOT_A_TOKEN),
         ({}, ask("/", *[("authorization", f"Bearer {GOOD}")] * 2), places.DUPLICATE),
         ({}, ask(f"/?Authorization={GOOD}"), "missing_token"),
         ({"name": "X-Token"}, ask("/", ("x-token", GOOD)), "john"),
@@ -36,6 +38,10 @@ from tests.support.users import FORM, GOOD, JSON, gateway, outcome, posting
             places.DUPLICATE,
         ),
         ({"position": "query", "name": "token"}, ask("/?token=%zz"), places.MALFORMED),
+        ({"position": "query", "name": "token"}, ask(f"/?token=Bearer+{GOOD}"), "john"),
+        ({"position": "query", "name": "token"}, ask(f"/?token=bearer%20{GOOD}"), "john"),
+        ({"position": "query", "name": "token"}, ask(f"/?token=Basic+{GOOD}"), NOT_A_TOKEN),
+        ({}, ask("/", ("authorization", f"Bearer Bearer {GOOD}")), NOT_A_TOKEN),
         ({"position": "query", "name": "a b"}, ask(f"/?a+b={GOOD}"), "john"),
     ],
 )
@@ -52,6 +58,9 @@ def test_header_and_query(settings: dict[str, Any], request_: Request, expected:
         (posting(f'{{"token": "{GOOD}"}}', "application/problem+json"), "john"),
         (posting(f"a=1&token={GOOD}", FORM), "john"),
         (posting(f"token={GOOD.replace('.', '%2E')}", FORM), "john"),
+        (posting(f'{{"token": "Bearer {GOOD}"}}', JSON), "john"),
+        (posting(f"token=BEARER+{GOOD}", FORM), "john"),
+        (posting(f"token=Bearer+Bearer+{GOOD}", FORM), NOT_A_TOKEN),
         (posting(f"token={GOOD}&token={GOOD}", FORM), places.DUPLICATE),
         (posting(f"token={GOOD}", "text/plain"), "missing_token"),
         (posting(f'{{"token": "{GOOD}"}}', FORM), "missing_token"),

@@ -55,13 +55,14 @@ def make(issuer: Issuer, clock: Clock) -> Iterator[Make]:
     """Makes `KeySets` whose askers have patience, so that no test depends on speed."""
     made: list[KeySets] = []
 
-    def make(patience: float = 20.0, limit: int = 1000) -> KeySets:
+    def make(patience: float = 20.0, limit: int = 1000, waiters: int = 100) -> KeySets:
         sets = KeySets(
             KeySet.parse,
             issuer.download,
             observe=issuer.observe,
             patience=patience,
             limit=limit,
+            waiters=waiters,
             stale_seconds=1000,
             clock=clock,
             chance=lambda: 0.0,

@@ -10,7 +10,7 @@ import pytest
 
 from authz.admin.catalog import Silent
 from authz.contracts import NotCached, StoreDown
-from authz.store.cache import Cache
+from authz.store.cache import LONGEST_MISS, Cache
 from authz.store.link import Link
 from authz.store.redis import RedisStore
 from authz.store.target import Target
@@ -55,6 +55,22 @@ def test_a_record_is_read_once() -> None:
     assert [cache.fetch("k", "a"), cache.fetch("k", "a")] == ["1", "1"]
     assert [cache.fetch("k", "x"), cache.fetch("k", "x")] == [None, None]
     assert source.reads == ["a", "x"]
+
+
+def test_a_miss_of_a_long_name_takes_no_room() -> None:
+    """A stranger may send thousands of names, each as long as a header: none of them is kept."""
+    known, long = "a" * (LONGEST_MISS + 1), "b" * (LONGEST_MISS + 1)
+    source = Source(**{known: "1"})
+    cache = make(source.load)
+
+    assert [cache.fetch("k", long), cache.fetch("k", long)] == [None, None]
+    assert [cache.fetch("k", known), cache.fetch("k", known)] == ["1", "1"]
+    assert source.reads == [long, long, known]
+    assert len(cache) == 1
+    cache.forget([known])
+    source.records = {}
+    assert cache.fetch("k", known) is None
+    assert len(cache) == 0
 
 
 def test_memory_alone_does_not_guess() -> None:

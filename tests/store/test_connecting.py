@@ -171,6 +171,7 @@ def test_a_resolver_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
         ("fe80::1", False),
         ("fe80::1%1", False),
         ("fc00::1", False),
+        ("fec0::1", False),
         ("ff02::1", False),
         ("::ffff:127.0.0.1", False),
         ("::ffff:10.0.0.1", False),

@@ -136,6 +136,34 @@ def test_the_whole_fetch_has_a_time_limit(plain: Site, start: bytes, more: bytes
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 1000),
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000),
+    ],
+    ids=["chunks of one byte", "interim answers"],
+)
+def test_a_flood_of_next_to_nothing(
+    fetcher: Fetcher, plain: Site, start: bytes, more: bytes
+) -> None:
+    """It is over long before its payload is too large, or the time is up: each piece costs."""
+    sent = 0
+
+    def flood(connection: socket.socket) -> None:
+        nonlocal sent
+        connection.sendall(start)
+        while not plain.ending.is_set():
+            connection.sendall(more)
+            sent += len(more)
+
+    plain.answer = flood
+
+    assert refusal(fetcher, plain.url) == "too_large"
+    plain.close()
+    assert sent < 64 * 1024 * 1024
+
+
 def test_a_handshake_that_never_ends(plain: Site) -> None:
     """A server that listens, and says nothing, where TLS was expected."""
     plain.answer = lambda connection: drip(connection, plain, b"", b"")
