@@ -60,7 +60,8 @@ def _claim(key: str, sent: str, algorithm: str, date: str, names: str) -> Claim:
     # A name with a colon could pass for another name with the start of its value.
     if ":" in names:
         raise Refused(MALFORMED)
-    return Claim(key, algorithm, sent, bounded(names.split(";") if names else []), date)
+    listed = names.split(";") if names else []
+    return Claim(key, algorithm, sent, bounded(listed, tolerant=True), date)
 
 
 def _first(request: Request, name: str) -> str | None:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from authz.schemes import places
 from authz.signing.hmac_auth import NAME
-from authz.values import Request, fold, raw
+from authz.values import Request, raw
 
 PREFIX = "Signature"
 #: More signed headers than this are nobody's.
@@ -124,19 +124,22 @@ def read(request: Request, *, tolerant: bool) -> Claim | None:
     fields = dict(_lax_fields(rest)) if tolerant else _fields(rest)
     if not {"keyId", "algorithm", "signature"} <= set(fields):
         raise Refused(MALFORMED)
-    names = bounded(fields["headers"].split(" ") if "headers" in fields else [])
+    listed = fields["headers"].split(" ") if "headers" in fields else []
+    names = bounded(listed, tolerant=tolerant)
     if not (tolerant or _plain(names)):
         raise Refused(MALFORMED)
     return Claim(fields["keyId"], fields["algorithm"], fields["signature"], names)
 
 
-def bounded(names: list[str]) -> tuple[str, ...]:
-    """The names of signed headers, if they are few and none is there twice in whatever spelling:
-    each time it would cost what its value costs. Raises `Refused`."""
+def bounded(names: list[str], *, tolerant: bool) -> tuple[str, ...]:
+    """The names of signed headers, if they are few and none is there twice: each time it would cost
+    what its value costs. Raises `Refused`."""
     if len(names) > MAX_NAMES:
         raise Refused(MALFORMED)
-    folded = [fold(name) for name in names if name]
-    if len(set(folded)) < len(folded):
+    spelled = [name.lower() for name in names if name]
+    if tolerant:  # which are the same to `value_of`
+        spelled = [name.replace("_", "-") for name in spelled]
+    if len(set(spelled)) < len(spelled):
         raise Refused(MALFORMED)
     return tuple(names)
 

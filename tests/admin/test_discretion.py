@@ -40,7 +40,7 @@ consumers:
 )
 ROUTES, MEMORY = RouteTable(DOCUMENT), Looking().load(DOCUMENT)
 TOKEN = token({"key": "anybody", "exp": AT + 60})
-TARGET = f"/x?a=1&appCode=canary%20code%2F1&key=canary-key&jwt={TOKEN}"
+TARGET = f"/x?a=1&appCode=canary%20code%2F%C3%A9&key=canary-key&jwt={TOKEN}"
 HEADERS = [
     ("X-Key", "canary-in-header"),
     ("X-Forwarded-Key", "canary-that-cannot-be-hidden"),

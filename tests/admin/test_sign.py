@@ -189,3 +189,12 @@ def test_bytes_that_are_no_text(sign: Sign, words: list[str], printed: bytes) ->
 
     assert done.exit_code == 0, done.exception
     assert printed in done.stdout_bytes
+
+
+def test_what_curl_would_leave_out_is_kept(sign: Sign) -> None:
+    """A header without a value, and a host that is not the URL's."""
+    done = sign("digest", "--consumer", "john", "curl -H 'X-Empty;' -H 'Host: a.test' http://h/x")
+
+    words = shlex.split(done.stdout)
+    assert "x-empty;" in words
+    assert "host: a.test" in words
