@@ -17,9 +17,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
 from authz.contracts import Draft, Scheme
 from authz.plain import DocumentError, read_text, require_storable
+from authz.references import Secret, Unresolved
 from authz.schemes import SCHEMES
 from authz.schemes.settings import Profile, whole
-from authz.secrets import Secret, Unresolved
 
 Id = Annotated[
     str,

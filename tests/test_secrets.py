@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authz.references import Secret, recover
 from authz.secrets import (
     KeyRing,
     KeyRingError,
     KeyRingVault,
+    Mac,
     Recoverable,
     SealBroken,
-    Secret,
     create_keyring,
     read_keyring,
-    recover,
 )
 from tests.support.memory import RING
 
@@ -327,3 +327,12 @@ def test_a_secret_is_recovered_from_a_document() -> None:
     ):
         with pytest.raises(ValueError):  # noqa: PT011 - each with words of its own
             recover(wrong, vault)
+
+
+@given(st.binary(max_size=100), st.binary(max_size=64), st.binary(max_size=300))
+def test_a_prepared_mac_is_hmac_sha256(key: bytes, other: bytes, message: bytes) -> None:
+    """RFC 2104, by another implementation."""
+    key = key[:64]
+
+    assert Mac(key).digest(message) == hmac.digest(key, message, "sha256")
+    assert (Mac(key) == Mac(other)) is (key.rstrip(b"\0") == other.rstrip(b"\0"))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authz.secrets import Secret, Unresolved
+from authz.references import Secret, Unresolved
 from tests.support.texts import NAUGHTY
 
 

@@ -17,10 +17,10 @@ from msgspec import Meta, Struct
 from authz import forms
 from authz.contracts import Lookup, Vault
 from authz.denials import Foreign
+from authz.references import Secret
 from authz.schemes import alibaba, places
 from authz.schemes.alibaba import NEED, Refusal
 from authz.schemes.settings import Settings
-from authz.secrets import Secret
 from authz.values import Denied, Deny, Place, Proof, Request
 
 Option = Literal["HEADER", "HEADER_QUERY", "DISABLE", "DEFAULT"]

@@ -9,7 +9,8 @@ from typing import Any
 from msgspec import Struct
 
 from authz.contracts import Vault
-from authz.secrets import Recoverable, Secret, recover
+from authz.references import Secret, recover
+from authz.secrets import Recoverable
 
 MAX_SECRET = 1024
 APP_KEY = re.compile(r"[!-~]{1,128}")

@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from authz.contracts import Vault
-from authz.secrets import Recoverable, Secret, recover
+from authz.references import Secret, recover
+from authz.secrets import Recoverable
 from authz.signing.hmac_auth import Algorithm
 
 MAX_KEY_ID = 256

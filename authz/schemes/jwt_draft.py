@@ -13,9 +13,10 @@ from authz import strict_json
 from authz.contracts import Vault
 from authz.jose.key_set import MAX_SET
 from authz.jose.keys import MIN_SECRET
+from authz.references import Secret, recover
 from authz.schemes.jwt_key import LIFETIME, JwtKey
 from authz.schemes.jwt_keys import Algorithm, check_url, named, plain_text, private_key
-from authz.secrets import Recoverable, Secret, recover
+from authz.secrets import Recoverable
 
 #: No key is longer, in characters.
 MAX_KEY = 1024

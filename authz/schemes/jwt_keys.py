@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from authz.contracts import Vault
 from authz.jose.keys import MAX_PEM, VerifyKey, bound
-from authz.secrets import Recoverable, Secret, recover
+from authz.references import Secret, recover
+from authz.secrets import Recoverable
 
 # fmt: off
 Algorithm = Literal[

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from authz.contracts import Vault
 from authz.jose.claims import Rules
 from authz.jose.keys import MIN_SECRET, VerifyKey, public_key, secret_key
+from authz.references import Secret, recover
 from authz.schemes.claim_path import MAX_NAME, is_name
 from authz.schemes.jwt_keys import named, plain_text, secret_bytes
-from authz.secrets import Recoverable, Secret, recover
+from authz.secrets import Recoverable
 
 # fmt: off
 Algorithm = Literal[

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta, Struct
 
 from authz.contracts import Lookup, Vault
+from authz.references import Secret
 from authz.schemes import places
 from authz.schemes.settings import (
     CookieName,
@@ -25,7 +26,6 @@ from authz.schemes.settings import (
     check_hideable,
     unauthorized,
 )
-from authz.secrets import Secret
 from authz.values import Denied, Deny, Place, Proof, Request
 
 #: From this length on, a key's ends may be shown without making the rest guessable.

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from authz import forms
 from authz.denials import Foreign
+from authz.references import Secret
 from authz.schemes import places
 from authz.schemes.appcode import AppCode, AppCodeDraft
-from authz.secrets import Secret
 from authz.signing import simple
 from authz.values import Allow, Credential, Denied, Place, Request
 from tests.support.alibaba import VAULT, code_of, message_of

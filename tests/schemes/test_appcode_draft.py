@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from authz.references import Secret
 from authz.schemes.appcode import AppCodeDraft, Code
-from authz.secrets import Secret
 from tests.support.alibaba import VAULT
 from tests.support.memory import RING
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from authz.denials import Foreign
+from authz.references import Secret
 from authz.schemes.basic_auth import MAX_ENCODED, BasicAuth, Password, PasswordDraft, decode_pair
-from authz.secrets import Secret
 from authz.values import Credential, Denied, Deny, Place, Request
 from tests.support.gateway import ask
 from tests.support.memory import CheapVault, Memory

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authz.references import Secret
 from authz.schemes.basic_auth import BasicAuth, PasswordDraft, decode_pair
-from authz.secrets import Secret
 from authz.values import Credential, Denied
 from tests.support.gateway import ask
 from tests.support.memory import CheapVault, Memory

@@ -7,8 +7,8 @@ import re
 import pytest
 from msgspec.structs import replace
 
+from authz.references import Secret
 from authz.schemes.digest_key import AppKeyDraft
-from authz.secrets import Secret
 from authz.values import Deny, Place, Request
 from tests.support.alibaba import (
     APPS,

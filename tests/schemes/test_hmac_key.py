@@ -9,8 +9,9 @@ import pytest
 
 from authz.document import parse
 from authz.plain import DocumentError
+from authz.references import Secret
 from authz.schemes.hmac_key import HmacDraft, HmacKey
-from authz.secrets import Recoverable, Secret
+from authz.secrets import Recoverable
 from tests.support.memory import CheapVault
 from tests.support.signatures import SECRET
 

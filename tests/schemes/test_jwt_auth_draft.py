@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from authz.document import parse
 from authz.jose.key_set import MAX_SET
 from authz.plain import DocumentError
+from authz.references import Secret
 from authz.schemes.jwt_draft import JwtDraft
 from authz.schemes.jwt_key import JwtKey
-from authz.secrets import Recoverable, Secret
+from authz.secrets import Recoverable
 from authz.store.records import Codec
 from authz.values import Credential
 from tests.support.gateway import NOW

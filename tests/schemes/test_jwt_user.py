@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives import serialization
 
 from authz.jose.keys import VerifyKey
 from authz.jose.tokens import parse
+from authz.references import Secret
 from authz.schemes.jwt_user import JwtUser, JwtUserDraft
-from authz.secrets import Secret
 from authz.store.records import Codec
 from authz.values import Credential
 from tests.support.jwt import decode

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authz import forms
+from authz.references import Secret
 from authz.schemes import places
 from authz.schemes.key_auth import Key, KeyAuth, KeyDraft, new_key
-from authz.secrets import Secret
 from authz.values import Credential, Denied, Deny, Place, Request
 from tests.support.gateway import ask
 from tests.support.memory import RING, CheapVault, Memory

@@ -11,10 +11,10 @@ import msgspec
 from msgspec.structs import replace
 
 from authz import forms
+from authz.references import Secret
 from authz.schemes.appcode import AppCodeDraft
 from authz.schemes.digest import Digest
 from authz.schemes.digest_key import AppKeyDraft
-from authz.secrets import Secret
 from authz.signing import digest
 from authz.values import (
     Body,

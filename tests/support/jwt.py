@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from authz.references import Secret
 from authz.schemes.jwt_auth import JwtAuth
 from authz.schemes.jwt_draft import JwtDraft
-from authz.secrets import Secret
 from authz.values import Credential, Denied, Deny, Proof, Request
 from tests.support.gateway import NOW, ask
 from tests.support.memory import CheapVault, Memory

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from authz import signing
+from authz.references import Secret
 from authz.schemes.hmac_auth import HmacAuth
 from authz.schemes.hmac_key import HmacDraft
-from authz.secrets import Secret
 from authz.values import Body, Credential, Denied, Deny, Headers, Proof, Request
 from tests.support.gateway import NOW
 from tests.support.memory import CheapVault, Memory
