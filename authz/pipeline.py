@@ -35,16 +35,19 @@ CREDENTIAL = "x-credential-identifier"
 CUSTOM_ID = "x-consumer-custom-id"
 GROUPS = "x-consumer-groups"
 UNAUTHORIZED = 401
+_UNTOUCHED = Edits()
 #: Headers that tell the upstream who is calling: ours to write, in every spelling.
 FAMILIES = ("x-consumer-", "x-credential-")
 ALWAYS = (USERNAME, CREDENTIAL, CUSTOM_ID, GROUPS)
 
 
 class Verdict(Struct, frozen=True):
-    """A decision, and the route that it was made for (None: no route matched)."""
+    """A decision, and the route that it was made for (None: no route matched). One that `lasts` is
+    given again, the very object, for as long as route, consumer and credential are the same."""
 
     decision: Decision
     route: Route | None
+    lasts: bool = False
 
 
 def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
@@ -57,7 +60,7 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
         if route.endpoint is not None and not route.schemes:
             return Verdict(route.endpoint.answer(request, store), route)
         refuse_told_look_alikes(request, route)
-        callers = list(authenticate(request, route, store))
+        callers = authenticate(request, route, store)
         identity = same_caller(callers, route)
         edits = conceal(request, route, callers)
         spend(callers, store)
@@ -65,7 +68,7 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
             return Verdict(route.endpoint.answer(request, store), route)
     except Denied as denied:
         return Verdict(denied.deny, route)
-    return Verdict(admit(request, route, identity, edits, callers), route)
+    return passing(request, route, identity, edits, callers)
 
 
 # -- who -------------------------------------------------------------------------------------------
@@ -79,15 +82,13 @@ class Caller(Struct, frozen=True):
     proof: Proof | None
 
 
-def authenticate(request: Request, route: Route, store: Lookup) -> Iterator[Caller]:
+def authenticate(request: Request, route: Route, store: Lookup) -> list[Caller]:
     """Every caller that the route asks for. Raises `Denied`."""
     if not route.schemes:
         raise Denied(denials.NO_SCHEME)
     if route.mode == "any":
-        yield any_of(request, route.schemes, store)
-        return
-    for scheme in route.schemes:
-        yield any_of(request, (scheme,), store)
+        return [any_of(request, route.schemes, store)]
+    return [any_of(request, (scheme,), store) for scheme in route.schemes]
 
 
 def any_of(request: Request, schemes: tuple[Scheme, ...], store: Lookup) -> Caller:
@@ -151,6 +152,8 @@ def same_caller(callers: list[Caller], route: Route) -> Identity:
     """The caller. Of several proofs the last names it, and unless the route says otherwise they
     are all one consumer's. Raises `Denied`."""
     last = callers[-1]
+    if len(callers) == 1:
+        return last.identity
     names = {caller.identity.consumer.username for caller in callers}
     if route.same_consumer and len(names) > 1:
         raise Denied(last.scheme.invalid().because(denials.DIFFERENT_CONSUMERS))
@@ -171,6 +174,8 @@ def spend(callers: list[Caller], store: Lookup) -> None:
 
 def refuse_look_alikes(request: Request) -> None:
     """Refuse names that a CGI-like backend folds onto ours. Raises `Denied`."""
+    if not request.headers.may_name_callers:
+        return
     for name in request.headers:
         if not ("consumer" in name or "credential" in name) or name.startswith(FAMILIES):
             continue
@@ -180,13 +185,46 @@ def refuse_look_alikes(request: Request) -> None:
 
 def refuse_told_look_alikes(request: Request, route: Route) -> None:
     """The same for the headers that this route's schemes tell the upstream. Raises `Denied`."""
-    told = {name for scheme in route.schemes for name in scheme.tells}
+    told = route.tells
     if not told:
         return
     folded = {fold(name) for name in told}
     for name in request.headers:
         if name not in told and fold(name) in folded:
             raise Denied(denials.SPOOFED)
+
+
+#: Passes that are remembered for each route; then all are forgotten.
+MAX_PASSES = 10_000
+
+
+def passing(
+    request: Request, route: Route, identity: Identity, edits: Edits, callers: list[Caller]
+) -> Verdict:
+    """The allow. Most requests of a caller differ in nothing that the upstream is told of, so that
+    one is made once."""
+    if not _is_plain(request, edits, callers):
+        return Verdict(admit(request, route, identity, edits, callers), route)
+    key = id(identity.consumer), id(identity.credential), edits.remove
+    known = route.passes.get(key)
+    if known is not None:
+        told = known.decision.identity
+        if told.consumer is identity.consumer and told.credential is identity.credential:
+            return known  # type: ignore[no-any-return]
+    made = Verdict(admit(request, route, identity, edits, callers), route, lasts=True)
+    if len(route.passes) >= MAX_PASSES:
+        route.passes.clear()
+    route.passes[key] = made
+    return made
+
+
+def _is_plain(request: Request, edits: Edits, callers: list[Caller]) -> bool:
+    if len(callers) != 1 or edits.target is not None or edits.cookie is not None:
+        return False
+    if request.headers.may_name_callers:
+        return False
+    proof = callers[0].proof
+    return proof is None or not (proof.headers or proof.query or proof.claims is not None)
 
 
 def admit(
@@ -207,7 +245,7 @@ def admit(
     remove = dict.fromkeys(edits.remove)
     remove.update(dict.fromkeys(ALWAYS))
     remove.update((name, None) for name in request.headers if name.startswith(FAMILIES))
-    remove.update((name, None) for scheme in route.schemes for name in scheme.tells)
+    remove.update(dict.fromkeys(route.tells))
     # Envoy removes after it sets: a name on both lists would be gone.
     return Allow(identity, tuple(told.items()), tuple(n for n in remove if n not in told), claims)
 
@@ -236,7 +274,9 @@ def conceal(request: Request, route: Route, callers: list[Caller]) -> Edits:
         # APISIX hides what was used, and leaves the rest.
         if id(scheme) in proven or not scheme.tolerant:
             spots.extend(scheme.hidden(request, proven=proven.get(id(scheme), False)))
-    edits = places.erase(request, tuple(spots)) if spots else Edits()
+    if not spots:
+        return _UNTOUCHED
+    edits = places.erase(request, tuple(spots))
     if edits.cookie is not None and not (edits.cookie.isascii() and edits.cookie.isprintable()):
         raise Denied(denials.MALFORMED)
     if told:

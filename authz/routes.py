@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Literal
+from functools import cached_property, lru_cache
+from typing import Any, Literal
 from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import Struct
@@ -37,7 +38,7 @@ _HOST = re.compile(r"([A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-class Route(Struct, frozen=True):
+class Route(Struct, frozen=True, dict=True):
     """One policy: which schemes, how many of them, and in whose name.
 
     `id` is empty where a service has no routes of its own.
@@ -50,6 +51,16 @@ class Route(Struct, frozen=True):
     schemes: tuple[Scheme, ...]
     same_consumer: bool = True
     endpoint: Endpoint | None = None
+
+    @cached_property
+    def tells(self) -> tuple[str, ...]:
+        """Headers that its schemes may tell the upstream."""
+        return tuple(dict.fromkeys(name for scheme in self.schemes for name in scheme.tells))
+
+    @cached_property
+    def passes(self) -> dict[Any, Any]:
+        """What the pipeline remembers of those who pass."""
+        return {}
 
 
 class _Entry(Struct, frozen=True):
@@ -271,6 +282,7 @@ def canonical_path(path: str) -> str:
     return quote(decoded, safe=_PCHAR)
 
 
+@lru_cache(4096)
 def host_name(host: str) -> str:
     """The host without its port and trailing dot, in lower case. Raises `Denied` for what is no
     single host."""

@@ -44,6 +44,13 @@ class Headers:
             found.setdefault(name.lower(), []).append(value)
         self._lines = {name: tuple(values) for name, values in found.items()}
 
+    @classmethod
+    def of(cls, lines: dict[str, tuple[str, ...]], *, exact: bool) -> Headers:
+        """From values by lower-case name."""
+        made = cls.__new__(cls)
+        made._lines, made.exact = lines, exact
+        return made
+
     def get(self, name: str) -> tuple[str, ...]:
         """All values of a header given in lower case; empty when it is absent."""
         return self._lines.get(name, ())
@@ -51,6 +58,12 @@ class Headers:
     def first(self, name: str) -> str | None:
         values = self._lines.get(name)
         return values[0] if values else None
+
+    @property
+    def may_name_callers(self) -> bool:
+        """Whether some name has a word of ours in it; seen at once, for most have none."""
+        names = "\n".join(self._lines)
+        return "consumer" in names or "credential" in names
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._lines)

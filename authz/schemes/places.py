@@ -48,6 +48,11 @@ class Unreadable(Exception):
 
 def read(place: Place, request: Request) -> str | None:
     """The credential, or None. Raises `Unreadable` for copies and for what is malformed."""
+    if place.header is not None and not request.query and "cookie" not in request.headers:
+        # The usual case: nowhere else could be one.
+        values = request.headers.get(place.header)
+        if len(values) == 1 and place.body is None and request.headers.exact:
+            return _checked(values[0], request)
     found = find(place, request)
     return found[1] if found else None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -20,24 +20,32 @@ CAPACITY = 10_000
 GATHER = 0.02
 
 
+class Line(Protocol):
+    """Something to be logged."""
+
+    def line(self) -> dict[str, Any]:
+        """As plain values. Called on the log's own thread."""
+        ...
+
+
 class DecisionLog:
     """Writes to a file descriptor. Each write holds whole lines, so workers may share one."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._lines: deque[bytes] = deque()
+        self._lines: deque[Line] = deque()
         self._waiting = threading.Event()
         self._stopping = threading.Event()
         self._encode = msgspec.json.Encoder().encode
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
         self._thread.start()
 
-    def write(self, line: dict[str, Any]) -> None:
-        """Take a line; never waits."""
+    def write(self, line: Line) -> None:
+        """Take what is to be a line; never waits."""
         if len(self._lines) >= CAPACITY:
             LOG_DROPPED.inc()
             return
-        self._lines.append(self._encode(line) + b"\n")
+        self._lines.append(line)
         if not self._waiting.is_set():
             self._waiting.set()
 
@@ -58,7 +66,8 @@ class DecisionLog:
 
     def _flush(self) -> None:
         while self._lines:
-            chunk = b"".join(self._lines.popleft() for _ in range(min(len(self._lines), 64)))
+            lines = (self._lines.popleft() for _ in range(min(len(self._lines), 64)))
+            chunk = b"".join(self._encode(line.line()) + b"\n" for line in lines)
             try:
                 while chunk:
                     chunk = chunk[os.write(self._descriptor, chunk) :]

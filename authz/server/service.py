@@ -8,23 +8,26 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from authz.contracts import Fault, Lookups, NotCached
-from authz.pb.external_auth_pb2 import CheckRequest, CheckResponse
+from authz.pb.external_auth_pb2 import CheckRequest
 from authz.pipeline import Verdict, decide
 from authz.routes import RouteTable
 from authz.server import wire
 from authz.server.decision_log import DecisionLog
 from authz.server.metrics import Recorder
-from authz.values import Answer, Denied, Request
+from authz.server.wire import Written
+from authz.values import Denied, Request
 
 logger = logging.getLogger("authz")
 
 NAME = "envoy.service.auth.v3.Authorization"
+#: Answers that are remembered; then all are forgotten.
+MAX_ANSWERS = 20_000
 NOT_READY, NOT_A_CHECK, CRASHED = "not_ready", "not_a_check_request", "internal_error"
 
 
@@ -54,6 +57,7 @@ class Service:
         self._recorder = recorder
         self._log = log
         self._clock = clock
+        self._answers: dict[int, tuple[Verdict, Written]] = {}
 
     def handler(self) -> grpc.GenericRpcHandler:
         """For `server.add_generic_rpc_handlers`. Bytes, so that what does not parse is ours to
@@ -67,23 +71,37 @@ class Service:
     def check(self, message: bytes) -> bytes:
         """The answer to one Check, whatever happens."""
         started = time.perf_counter()
-        request, verdict, reason = None, None, None
+        request, made = None, None
         try:
             request, verdict = self._decide(message)
-            answer = wire.write(verdict)
+            made = self._written(verdict)
         except Fault as fault:
-            reason = fault.reason
-            answer = wire.fault(reason)
+            made = _faulted(fault.reason)
         except DecodeError:
-            reason = NOT_A_CHECK
-            answer = wire.fault(reason)
+            made = _faulted(NOT_A_CHECK)
         except Exception:
             # A bug. The trace goes to the operator's log and never to the client.
             logger.exception("a check crashed")
-            reason = CRASHED
-            answer = wire.fault(reason)
-        self._report(request, verdict, reason, answer, time.perf_counter() - started)
-        return answer.SerializeToString()
+            made = _faulted(CRASHED)
+        seconds = time.perf_counter() - started
+        told = made.told
+        labels = told.get("service", ""), told.get("route", ""), told.get("scheme", "")
+        self._recorder.decision((*labels, made.outcome, told["reason"]), seconds)
+        self._log.write(Decided(self._clock(), seconds, made, request))
+        return made.answer
+
+    def _written(self, verdict: Verdict) -> Written:
+        if not verdict.lasts:
+            return wire.written(verdict)
+        # By identity: the same verdict is the same object, and held here, so no other takes its id.
+        known = self._answers.get(id(verdict))
+        if known is not None and known[0] is verdict:
+            return known[1]
+        made = wire.written(verdict)
+        if len(self._answers) >= MAX_ANSWERS:
+            self._answers.clear()
+        self._answers[id(verdict)] = verdict, made
+        return made
 
     def _decide(self, message: bytes) -> tuple[Request | None, Verdict]:
         at = self._clock()
@@ -97,29 +115,32 @@ class Service:
             raise Fault(NOT_READY)
         return request, engine.decide(request)
 
-    def _report(
-        self,
-        request: Request | None,
-        verdict: Verdict | None,
-        reason: str | None,
-        answer: CheckResponse,
-        seconds: float,
-    ) -> None:
-        told = wire.metadata(verdict) if verdict is not None and reason is None else {}
-        outcome, status = _outcome(answer)
-        if verdict is not None and reason is None and isinstance(verdict.decision, Answer):
-            outcome = "answer"
-        reason = reason or told["reason"]
-        labels = (told.get("service", ""), told.get("route", ""), told.get("scheme", ""))
-        self._recorder.decision((*labels, outcome, reason), seconds)
+
+def _faulted(reason: str) -> Written:
+    answer = wire.fault(reason)
+    status = answer.error_response.status.code
+    return Written(answer.SerializeToString(), {"reason": reason}, "fault", status)
+
+
+class Decided(NamedTuple):
+    """A decision for the log: its line is made by who writes it, not while Envoy waits."""
+
+    at: float
+    seconds: float
+    made: Written
+    request: Request | None
+
+    def line(self) -> dict[str, Any]:
+        told = self.made.told
         line: dict[str, Any] = {
-            "at": round(self._clock(), 3),
-            "outcome": outcome,
-            "status": status,
-            "us": round(seconds * 1e6),
+            "at": round(self.at, 3),
+            "outcome": self.made.outcome,
+            "status": self.made.status,
+            "us": round(self.seconds * 1e6),
             **told,
-            "reason": reason,
+            "reason": told["reason"],
         }
+        request = self.request
         if request is not None:
             line |= {
                 "id": request.id,
@@ -128,13 +149,4 @@ class Service:
                 "path": request.path[:1024],
                 "address": request.address,
             }
-        self._log.write(line)
-
-
-def _outcome(answer: CheckResponse) -> tuple[str, int]:
-    kind = answer.WhichOneof("http_response")
-    if kind == "denied_response":
-        return "deny", answer.denied_response.status.code
-    if kind == "error_response":
-        return "fault", answer.error_response.status.code
-    return "allow", 200
+        return line

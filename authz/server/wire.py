@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import msgspec
+from msgspec import Struct
 
 from authz.denials import AMBIGUOUS, MALFORMED
 from authz.pb.attribute_context_pb2 import AttributeContext
-from authz.pb.base_pb2 import HeaderValue, HeaderValueOption
+from authz.pb.base_pb2 import HeaderValueOption
 from authz.pb.external_auth_pb2 import CheckRequest, CheckResponse, DeniedHttpResponse
 from authz.pipeline import Verdict
 from authz.values import Allow, Answer, Body, Denied, Deny, Headers, Request
@@ -31,6 +32,9 @@ ALLOWED, ANONYMOUS = "allowed", "anonymous"
 PLAIN = "text/plain; charset=utf-8"
 LEAST_STATUS = 200
 
+MAX_ID = 128
+_NOTHING: dict[str, str] = {}
+_METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"))
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 _PATH = re.compile(r"/[!-\"$->@-~]*")
 _QUERY = re.compile(r"[^\x00-\x20#\x7f]*")
@@ -53,26 +57,28 @@ def read(check: CheckRequest, at: float) -> Request:
     """The request that Envoy asks about. Raises `Denied` when it can be read in two ways."""
     attributes = check.attributes
     http = attributes.request.http
-    lines, exact = _lines(http)
-    pseudo = _pseudo(lines)
-    headers = Headers((line for line in lines if line[0][:1] != ":"), exact=exact)
-    method = _agreed(pseudo, ":method", http.method)
-    target = _agreed(pseudo, ":path", http.path)
+    lines, pseudo, exact = _lines(http)
+    method, target = http.method, http.path
+    _agree(pseudo, method, target, http.host)
     path, _, query = target.partition("?")
-    if len(target) > MAX_TARGET:
-        raise Denied(MALFORMED)
-    plain = _METHOD.fullmatch(method) and _PATH.fullmatch(path) and _QUERY.fullmatch(query)
     # Unless headers are exact, `!` in a path may stand for any byte that is not UTF-8.
-    if not plain or (not exact and "!" in path):
+    if (
+        len(target) > MAX_TARGET
+        or not (method in _METHODS or _METHOD.fullmatch(method))
+        or not (_PATH.fullmatch(path) and _QUERY.fullmatch(query))
+        or (not exact and "!" in path)
+    ):
         raise Denied(MALFORMED)
+    headers = Headers.of(lines, exact=exact)
+    context = attributes.context_extensions
     return Request(
         method=method,
         path=path,
         query=query,
         headers=headers,
-        host=_agreed(pseudo, ":authority", http.host),
-        context=dict(attributes.context_extensions),
-        body=_body(http, headers),
+        host=http.host,
+        context=dict(context) if context else _NOTHING,
+        body=_body(http, headers) if PARTIAL_BODY in lines else None,
         address=attributes.source.address.socket_address.address,
         id=_printable(headers.first("x-request-id") or http.id),
         at=at,
@@ -80,52 +86,70 @@ def read(check: CheckRequest, at: float) -> Request:
     )
 
 
-def _lines(http: AttributeContext.HttpRequest) -> tuple[list[tuple[str, str]], bool]:
-    """Header lines, and whether they are exact. Two forms that disagree are refused."""
+#: Values by lower-case name, pseudo-headers by theirs, and whether the values are exact.
+_Lines = tuple[dict[str, tuple[str, ...]], dict[str, str], bool]
+
+
+def _lines(http: AttributeContext.HttpRequest) -> _Lines:
+    """Header lines. Two forms that disagree, or a pseudo-header of two values, are refused."""
+    if not http.header_map.headers:
+        return _joined(http)
+    found: dict[str, tuple[str, ...]] = {}
+    again: dict[str, list[str]] = {}
+    pseudo: dict[str, str] = {}
+    for line in http.header_map.headers:
+        name, octets, text = line.key.lower(), line.raw_value, line.value
+        value = octets.decode("utf-8", "surrogateescape") if octets else text
+        # Text and bytes that differ are two readings of one line.
+        if octets and text and text != value:
+            raise Denied(AMBIGUOUS)
+        if name.startswith(":"):
+            if pseudo.setdefault(name, value) != value:
+                raise Denied(AMBIGUOUS)
+        elif name in found:
+            again.setdefault(name, []).append(value)
+        else:
+            found[name] = (value,)
+    for name, values in again.items():
+        found[name] += tuple(values)
+    if http.headers:
+        _require_same(http, found, pseudo)
+    return found, pseudo, True
+
+
+def _joined(http: AttributeContext.HttpRequest) -> _Lines:
     joined = {name.lower(): value for name, value in http.headers.items()}
     if len(joined) < len(http.headers):
         raise Denied(AMBIGUOUS)
-    if not http.header_map.headers:
-        return list(joined.items()), False
-    lines = [
-        (line.key.lower(), _bytes(line).decode(errors="surrogateescape"))
-        for line in http.header_map.headers
-    ]
-    if joined:
-        merged: dict[str, str] = {}
-        for name, value in lines:
-            merged[name] = f"{merged[name]},{value}" if name in merged else value
-        if merged != joined:
-            raise Denied(AMBIGUOUS)
-    return lines, True
+    pseudo = {name: value for name, value in joined.items() if name.startswith(":")}
+    return {n: (v,) for n, v in joined.items() if n not in pseudo}, pseudo, False
 
 
-def _bytes(line: HeaderValue) -> bytes:
-    """A line's value, given as text or as bytes. Two that differ are two readings of one line."""
-    text = line.value.encode()
-    if line.raw_value and text and line.raw_value != text:
+def _require_same(
+    http: AttributeContext.HttpRequest, found: dict[str, tuple[str, ...]], pseudo: dict[str, str]
+) -> None:
+    """Both forms are there: one must be the other, joined."""
+    joined = _joined(http)
+    merged = {name: (",".join(values),) for name, values in found.items()}
+    if (merged, pseudo) != joined[:2]:
         raise Denied(AMBIGUOUS)
-    return line.raw_value or text
 
 
 def _printable(text: str) -> str:
     """A client's own word, as it may stand in a log."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text[:128])
+    if len(text) <= MAX_ID and text.isascii() and text.isprintable():
+        return text
+    return "".join(c if " " <= c <= "~" else "?" for c in text[:MAX_ID])
 
 
-def _pseudo(lines: Iterable[tuple[str, str]]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in lines:
-        if name.startswith(":") and found.setdefault(name, value) != value:
-            raise Denied(AMBIGUOUS)
-    return found
-
-
-def _agreed(pseudo: Mapping[str, str], name: str, field: str) -> str:
-    """A value that Envoy gives twice. Where the two differ, bytes were lost on the way."""
-    if pseudo.get(name, field) != field:
+def _agree(pseudo: Mapping[str, str], method: str, target: str, host: str) -> None:
+    """Envoy gives these twice. Where the two differ, bytes were lost on the way."""
+    if (
+        pseudo.get(":method", method) != method
+        or pseudo.get(":path", target) != target
+        or pseudo.get(":authority", host) != host
+    ):
         raise Denied(AMBIGUOUS)
-    return field
 
 
 def _body(http: AttributeContext.HttpRequest, headers: Headers) -> Body | None:
@@ -138,6 +162,26 @@ def _body(http: AttributeContext.HttpRequest, headers: Headers) -> Body | None:
 
 
 # -- writing ---------------------------------------------------------------------------------------
+
+
+class Written(Struct, frozen=True):
+    """An answer, and what is told of it: metadata, outcome and HTTP status."""
+
+    answer: bytes
+    told: dict[str, str]
+    outcome: str
+    status: int
+
+
+def written(verdict: Verdict) -> Written:
+    """The bytes for Envoy. Raises `Unwritable`."""
+    decision = verdict.decision
+    answer = write(verdict).SerializeToString()
+    told = metadata(verdict)
+    if isinstance(decision, Allow):
+        return Written(answer, told, "allow", 200)
+    outcome = "deny" if isinstance(decision, Deny) else "answer"
+    return Written(answer, told, outcome, decision.status)
 
 
 def write(verdict: Verdict) -> CheckResponse:

@@ -117,6 +117,7 @@ class Worker:
         self._keeper.join(timeout=5)
         if self.store is not None:
             self.store.close()
+        self._recorder.close()
 
     @property
     def ready(self) -> bool:

@@ -6,7 +6,6 @@ password: neither can be read back, and a changed password is a different entry.
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import threading
 import time
@@ -15,7 +14,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FlightTimeout
 
 from authz.contracts import NotCached, Overloaded
-from authz.secrets import hash_password, verify_password
+from authz.secrets import Mac, hash_password, verify_password
 
 BUSY = "passwords_busy"
 
@@ -37,7 +36,7 @@ class Passwords:
         self._patience = patience
         self._remember_seconds = remember_seconds
         self._limit = remembered
-        self._key = secrets.token_bytes(32)
+        self._mac = Mac(secrets.token_bytes(32))
         self._until: OrderedDict[bytes, float] = OrderedDict()
         self._flights: dict[bytes, Future[bool]] = {}
         self._lock = threading.Lock()
@@ -94,8 +93,7 @@ class Passwords:
             self._places.release()
 
     def _tag(self, password: str, hashed: str) -> bytes:
-        message = hashed.encode() + b"\0" + password.encode("utf-8", "surrogateescape")
-        return hmac.digest(self._key, message, "sha256")
+        return self._mac.digest(f"{hashed}\0{password}".encode("utf-8", "surrogateescape"))
 
     def _remember(self, tag: bytes) -> None:
         with self._lock:

@@ -5,11 +5,12 @@ Under a MAC with a key of this process alone: nothing of a secret can be read ba
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import threading
 from collections import OrderedDict
 from typing import Any
+
+from authz.secrets import Mac
 
 
 class Remembered:
@@ -17,7 +18,7 @@ class Remembered:
 
     def __init__(self, limit: int = 20_000) -> None:
         self._limit = limit
-        self._key = secrets.token_bytes(32)
+        self._mac = Mac(secrets.token_bytes(32))
         self._values: OrderedDict[bytes, Any] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -40,8 +41,7 @@ class Remembered:
                 self._values.popitem(last=False)
 
     def _tag(self, tenant: str, secret: str) -> bytes:
-        message = tenant.encode() + b"\0" + secret.encode("utf-8", "surrogateescape")
-        return hmac.digest(self._key, message, "sha256")
+        return self._mac.digest(f"{tenant}\0{secret}".encode("utf-8", "surrogateescape"))
 
     def __len__(self) -> int:
         return len(self._values)

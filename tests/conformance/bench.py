@@ -20,7 +20,7 @@ from authz.config import Settings
 from authz.pb.external_auth_pb2 import CheckResponse
 from authz.plain import DocumentError
 from authz.secrets import KeyRing
-from authz.server.decision_log import DecisionLog
+from authz.server.decision_log import DecisionLog, Line
 from authz.server.worker import Worker
 from authz.store.target import Target
 from tests.conformance import direct
@@ -40,8 +40,8 @@ class Decisions(DecisionLog):
     def __init__(self) -> None:
         self.lines: list[Mapping[str, Any]] = []
 
-    def write(self, line: dict[str, Any]) -> None:
-        self.lines.append(line)
+    def write(self, line: Line) -> None:
+        self.lines.append(line.line())
 
     def close(self) -> None:
         pass

@@ -10,6 +10,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import grpc
 import pytest
@@ -30,14 +31,19 @@ ALICE = check("/ip", ("apikey", "alice-key"))
 ALLOWED = Seen("allow", 200, "allowed", "alice")
 
 
+def _checks(metrics: dict[str, float]) -> float:
+    return sum(value for name, value in metrics.items() if name.startswith("authz_checks_total"))
+
+
 def test_every_worker_decides_and_is_counted(store: Valkey) -> None:
     """Each on its own address; metrics and decisions of all together."""
     apply(store.url)
     with serving(store.url) as command:
         assert [command.ask(ALICE, worker) for worker in (0, 1)] == [ALLOWED, ALLOWED]
         assert command.ask(check("/ip", ("apikey", "x")), 1).reason == "invalid_key"
-        metrics = command.metrics()
         until(lambda: len(command.decisions()) == 3, "three decisions are logged")
+        until(lambda: _checks(command.metrics()) == 3, "three decisions are counted")
+        metrics = command.metrics()
 
     labels = 'outcome="allow",reason="allowed",route="",scheme="key-auth",service="api"'
     assert metrics[f"authz_checks_total{{{labels}}}"] == 2
@@ -225,12 +231,18 @@ def test_a_slow_reader_of_the_log_costs_lines_and_not_decisions() -> None:
     from authz.server.decision_log import CAPACITY, DecisionLog
     from authz.server.metrics import LOG_DROPPED
 
+    class Padded(NamedTuple):
+        number: int
+
+        def line(self) -> dict[str, Any]:
+            return {"number": self.number, "padding": "x" * 200}
+
     reader, writer = os.pipe()
     before = LOG_DROPPED._value.get()
     log = DecisionLog(writer)
     started = time.monotonic()
     for number in range(CAPACITY * 3):
-        log.write({"number": number, "padding": "x" * 200})
+        log.write(Padded(number))
     assert time.monotonic() - started < 20
     assert LOG_DROPPED._value.get() > before
 
