@@ -18,8 +18,9 @@ from authz import forms
 from authz.contracts import Lookup, Vault
 from authz.denials import Foreign
 from authz.references import Secret
-from authz.schemes import alibaba, places
+from authz.schemes import alibaba, digested, places
 from authz.schemes.alibaba import NEED, Refusal
+from authz.schemes.digested import Digested, Hint
 from authz.schemes.settings import Settings
 from authz.values import Denied, Deny, Place, Proof, Request
 
@@ -28,9 +29,6 @@ Option = Literal["HEADER", "HEADER_QUERY", "DISABLE", "DEFAULT"]
 _HEADER, _SCHEME, _PARAMETER = "authorization", "appcode", "AppCode"
 #: No blanks and commas, which separate; no `!`, which may be what Envoy wrote for another byte.
 _CODE = re.compile(r'["-+\--~]{1,128}')
-#: From this length on, a code's ends may be shown without making the rest guessable.
-_SHOWABLE = 24
-
 _MISSING = Refusal("missing_app_code", "no AppCode where the route looks", *NEED)
 _FOREIGN = Refusal("not_app_code", "Authorization is of another scheme than APPCODE", *NEED)
 _DISABLED = Refusal("app_code_disabled", "`app_code` of this route takes no AppCode", *NEED)
@@ -39,37 +37,27 @@ _INVALID = Refusal(
 )
 
 
-class Code(Struct, frozen=True, omit_defaults=True):
-    """What is stored beside a code's digest: how to recognise it in a list."""
-
-    hint: str = ""
-
-
 class AppCodeDraft(Struct, frozen=True, forbid_unknown_fields=True):
     """An AppCode as an operator writes it down; `{digest: …}` is one that was exported, and `hint`
     how it is recognised in a list."""
 
     code: Secret
-    hint: Annotated[str, Meta(max_length=64)] = ""
+    hint: Hint = ""
 
-    def seal(self, vault: Vault, tenant: str, before: Code | None) -> tuple[str, Code]:
-        if self.code.source == "digest":
-            if not vault.is_digest(self.code.value):
-                raise ValueError("code: this digest is not of a code that the key ring holds")
-            return self.code.value, Code(self.hint) if self.hint else before or Code()
-        code = self.code.value
-        if self.code.safe or not _CODE.fullmatch(code):
-            raise ValueError(
-                "code: expected 1 to 128 printable ASCII characters without blanks, `,` and `!`, "
-                "or its {digest: …}"
-            )
-        hint = f"{code[:4]}…{code[-4:]}" if len(code) >= _SHOWABLE else ""
-        return vault.digest(AppCode.kind, tenant, code), Code(self.hint or hint)
+    def seal(self, vault: Vault, tenant: str, before: Digested | None) -> tuple[str, Digested]:
+        def digest(code: str) -> str:
+            if not _CODE.fullmatch(code):
+                raise ValueError(
+                    "code: expected 1 to 128 printable ASCII characters without blanks, `,` and "
+                    "`!`, or its {digest: …}"
+                )
+            return vault.digest(AppCode.kind, tenant, code)
+
+        return digested.seal("code", self.code, Digested(self.hint), before, vault, digest)
 
     @classmethod
-    def reopen(cls, index: str, form: Code, vault: Vault) -> dict[str, Any]:
-        named = {"hint": form.hint} if form.hint else {}
-        return {"code": {"digest": index}, **named}
+    def reopen(cls, index: str, form: Digested, vault: Vault) -> dict[str, Any]:
+        return digested.reopen("code", index, form)
 
     @classmethod
     def issue(cls, identifier: str) -> tuple[AppCodeDraft, dict[str, str]]:
@@ -95,7 +83,7 @@ class AppCode(Settings, frozen=True):
     ] = False
 
     kind: ClassVar[str] = "appcode"
-    form: ClassVar[type] = Code
+    form: ClassVar[type] = Digested
     draft: ClassVar[type] = AppCodeDraft
     public_identifier: ClassVar[bool] = False
     reasons: ClassVar[dict[str, str]] = {

@@ -9,13 +9,14 @@ from __future__ import annotations
 import secrets
 import zlib
 from functools import cached_property
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from authz.contracts import Lookup, Vault
 from authz.references import Secret
-from authz.schemes import places
+from authz.schemes import digested, places
+from authz.schemes.digested import Digested, Hint
 from authz.schemes.settings import (
     CookieName,
     HeaderName,
@@ -28,15 +29,7 @@ from authz.schemes.settings import (
 )
 from authz.values import Denied, Deny, Place, Proof, Request
 
-#: From this length on, a key's ends may be shown without making the rest guessable.
-SHOWABLE = 24
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-
-class Key(Struct, frozen=True, omit_defaults=True):
-    """What is stored beside a key's digest: how to recognise it in a list."""
-
-    hint: str = ""
 
 
 class KeyDraft(Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,26 +37,18 @@ class KeyDraft(Struct, frozen=True, forbid_unknown_fields=True):
     how it is recognised in a list."""
 
     key: Secret
-    hint: Annotated[str, Meta(max_length=64)] = ""
+    hint: Hint = ""
 
-    def seal(self, vault: Vault, tenant: str, before: Key | None) -> tuple[str, Key]:
-        if self.key.source == "digest":
-            if not vault.is_digest(self.key.value):
-                raise ValueError("key: this digest is not of a key that the key ring holds")
-            return self.key.value, Key(self.hint) if self.hint else before or Key()
-        key = self.key.value
-        if self.key.safe or not key:
-            raise ValueError("key: expected a key that is not empty, or its {digest: …}")
-        if len(key) > places.MAX_CREDENTIAL:
-            raise ValueError(f"key: longer than {places.MAX_CREDENTIAL} characters")
-        if not key.isprintable():
-            raise ValueError("key: holds a control character, which no request can carry")
-        return vault.digest(KeyAuth.kind, tenant, key), Key(self.hint or _hint(key))
+    def seal(self, vault: Vault, tenant: str, before: Digested | None) -> tuple[str, Digested]:
+        def digest(key: str) -> str:
+            _check(key)
+            return vault.digest(KeyAuth.kind, tenant, key)
+
+        return digested.seal("key", self.key, Digested(self.hint), before, vault, digest, head=8)
 
     @classmethod
-    def reopen(cls, index: str, form: Key, vault: Vault) -> dict[str, Any]:
-        named = {"hint": form.hint} if form.hint else {}
-        return {"key": {"digest": index}, **named}
+    def reopen(cls, index: str, form: Digested, vault: Vault) -> dict[str, Any]:
+        return digested.reopen("key", index, form)
 
     @classmethod
     def issue(cls, identifier: str) -> tuple[KeyDraft, dict[str, str]]:
@@ -77,8 +62,13 @@ def new_key() -> str:
     return f"authz_{body}{zlib.crc32(body.encode()):08x}"
 
 
-def _hint(key: str) -> str:
-    return f"{key[:8]}…{key[-4:]}" if len(key) >= SHOWABLE else ""
+def _check(key: str) -> None:
+    if not key:
+        raise ValueError("key: expected a key that is not empty, or its {digest: …}")
+    if len(key) > places.MAX_CREDENTIAL:
+        raise ValueError(f"key: longer than {places.MAX_CREDENTIAL} characters")
+    if not key.isprintable():
+        raise ValueError("key: holds a control character, which no request can carry")
 
 
 class KeyAuth(Settings, frozen=True):
@@ -90,7 +80,7 @@ class KeyAuth(Settings, frozen=True):
     realm: Realm = "key"
 
     kind: ClassVar[str] = "key-auth"
-    form: ClassVar[type] = Key
+    form: ClassVar[type] = Digested
     draft: ClassVar[type] = KeyDraft
     public_identifier: ClassVar[bool] = False
     reasons: ClassVar[dict[str, str]] = {

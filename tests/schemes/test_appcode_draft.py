@@ -7,7 +7,8 @@ import re
 import pytest
 
 from authz.references import Secret
-from authz.schemes.appcode import AppCodeDraft, Code
+from authz.schemes.appcode import AppCodeDraft
+from authz.schemes.digested import Digested
 from tests.support.alibaba import VAULT
 from tests.support.memory import RING
 
@@ -18,9 +19,9 @@ def test_a_sealed_code_is_not_the_code() -> None:
     """What is stored is a keyed digest and, of a long code, its ends."""
     index, form = AppCodeDraft(Secret(CODE)).seal(VAULT, "t", None)
 
-    assert (index, form) == (RING.digests("appcode", "t", CODE)[0], Code("3F25…3301"))
-    assert AppCodeDraft(Secret(SECOND)).seal(VAULT, "", None)[1] == Code("")
-    assert AppCodeDraft(Secret(SECOND), "phone").seal(VAULT, "", None)[1] == Code("phone")
+    assert (index, form) == (RING.digests("appcode", "t", CODE)[0], Digested("3F25…3301"))
+    assert AppCodeDraft(Secret(SECOND)).seal(VAULT, "", None)[1] == Digested("")
+    assert AppCodeDraft(Secret(SECOND), "phone").seal(VAULT, "", None)[1] == Digested("phone")
 
 
 @pytest.mark.parametrize(

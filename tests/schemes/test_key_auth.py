@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from authz import forms
 from authz.references import Secret
 from authz.schemes import places
-from authz.schemes.key_auth import Key, KeyAuth, KeyDraft, new_key
+from authz.schemes.digested import Digested
+from authz.schemes.key_auth import KeyAuth, KeyDraft, new_key
 from authz.values import Credential, Denied, Deny, Place, Request
 from tests.support.gateway import ask
 from tests.support.memory import RING, CheapVault, Memory
@@ -187,8 +188,8 @@ def test_a_sealed_key_is_not_the_key() -> None:
     index, form = KeyDraft(Secret("p7a3k6r4t9")).seal(VAULT, "t", None)
     long = KeyDraft(Secret("authz_0123456789abcdef-tail")).seal(VAULT, "", None)[1]
 
-    assert (index, form) == (RING.digests("key-auth", "t", "p7a3k6r4t9")[0], Key(""))
-    assert long == Key("authz_01…tail")
+    assert (index, form) == (RING.digests("key-auth", "t", "p7a3k6r4t9")[0], Digested(""))
+    assert long == Digested("authz_01…tail")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from authz.pb.base_pb2 import HeaderValueOption
 from authz.pb.external_auth_pb2 import CheckResponse
 from authz.pipeline import Verdict
 from authz.routes import Route
-from authz.schemes.key_auth import Key, KeyAuth
+from authz.schemes.digested import Digested
+from authz.schemes.key_auth import KeyAuth
 from authz.server import wire
 from authz.server.wire import Unwritable
 from authz.values import Allow, Answer, Consumer, Credential, Decision, Deny, Identity
@@ -28,7 +29,7 @@ from tests.support.texts import NAUGHTY, PRINTABLE, human_texts, mixed, wire_tex
 
 ROUTE = Route("s", "r", "", "any", (KeyAuth(),))
 ALICE = Consumer("alice", groups=("gold",))
-PROVEN = Identity(ALICE, Credential("alice", "primary", "key-auth", Key()), "key-auth")
+PROVEN = Identity(ALICE, Credential("alice", "primary", "key-auth", Digested()), "key-auth")
 GUEST = Identity(Consumer("guest"), None, "key-auth")
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from authz.contracts import StoreDown
 from authz.schemes import SCHEMES
 from authz.schemes.basic_auth import Password
-from authz.schemes.key_auth import Key
+from authz.schemes.digested import Digested
 from authz.secrets import KeyRing, Recoverable
 from authz.store.keys import Keys
 from authz.store.records import (
@@ -46,7 +46,7 @@ _CONSUMERS = st.builds(
     credentials=st.dictionaries(_TEXTS, st.builds(Locator, _TEXTS, _TEXTS), max_size=2),
     **_LIFE,
 )
-_FORMS = st.builds(lambda hint: ("key-auth", Key(hint)), _TEXTS) | st.builds(
+_FORMS = st.builds(lambda hint: ("key-auth", Digested(hint)), _TEXTS) | st.builds(
     lambda hashed: ("basic-auth", Password(hashed)), _TEXTS
 )
 _CREDENTIALS = st.builds(
@@ -120,8 +120,8 @@ def test_swapped_records_are_corrupt() -> None:
 def test_a_form_is_read_as_its_scheme_stores_it() -> None:
     """A kind that nobody knows, or another kind's form, does not open."""
     stored = CODEC.encode("n", CredentialRecord("a", "b", "basic-auth", Password("h")))
-    unknown = CODEC.encode("n", CredentialRecord("a", "b", "other", Key()))
-    wrong = CODEC.encode("n", CredentialRecord("a", "b", "basic-auth", Key("h")))
+    unknown = CODEC.encode("n", CredentialRecord("a", "b", "other", Digested()))
+    wrong = CODEC.encode("n", CredentialRecord("a", "b", "basic-auth", Digested("h")))
 
     assert CODEC.decode("n", stored, Credential).form == Password("h")
     assert corrupt("n", unknown, Credential)
@@ -152,7 +152,7 @@ def test_a_sealed_payload_that_is_no_record(payload: bytes, type_: type[Any]) ->
 
 def test_no_secret_is_stored_in_clear() -> None:
     """What is written of a key is its hint, of a password its hash; the rest is public."""
-    stored = CODEC.encode("n", CredentialRecord("a", "b", "key-auth", Key("authz_01…tail")))
+    stored = CODEC.encode("n", CredentialRecord("a", "b", "key-auth", Digested("authz_01…tail")))
     payload = msgspec.json.decode(stored.split(b".", 2)[2])
 
     assert payload == {
