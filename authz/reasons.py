@@ -76,6 +76,12 @@ FAULTS = (
         "more workers; somebody may be guessing",
     ),
     Reason(
+        "overloaded",
+        "more Checks wait for the store than will be answered in time",
+        "more workers, or a store that is nearer",
+    ),
+    Reason("abandoned", "the caller left, or its deadline passed, before its turn came"),
+    Reason(
         "keys_unavailable",
         "the JWK Set at a credential's `jwks_url` was never had, or is too old to be trusted",
         "`authz_key_set_fetches_total` says why; is the URL right, https, and public?",

@@ -55,6 +55,7 @@ def all_reasons() -> set[str]:
     found |= {reason for endpoint in ENDPOINTS.values() for reason in endpoint.reasons}
     found |= {reason for _, reason in store.REASONS} | {store.EMPTY, store.BREAKER_OPEN}
     found |= {records.CORRUPT, passwords.BUSY, key_source.UNAVAILABLE, wire.ALLOWED, wire.ANONYMOUS}
+    found |= {service.OVERLOADED, service.ABANDONED}
     return found | {service.NOT_READY, service.NOT_A_CHECK, service.CRASHED}
 
 

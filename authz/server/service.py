@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import grpc
 from google.protobuf.message import DecodeError
 
 from authz.contracts import Fault, Lookups, NotCached
@@ -29,6 +28,7 @@ NAME = "envoy.service.auth.v3.Authorization"
 #: Answers that are remembered; then all are forgotten.
 MAX_ANSWERS = 20_000
 NOT_READY, NOT_A_CHECK, CRASHED = "not_ready", "not_a_check_request", "internal_error"
+OVERLOADED, ABANDONED = "overloaded", "abandoned"
 
 
 class Engine:
@@ -39,12 +39,12 @@ class Engine:
         self.memory = memory
         self.waiting = waiting
 
-    def decide(self, request: Request) -> Verdict:
-        """From memory if that suffices, else waiting for the store. Raises `Fault`."""
-        try:
-            return decide(request, self.routes, self.memory)
-        except NotCached:
-            return decide(request, self.routes, self.waiting)
+
+class Deferred(NamedTuple):
+    """A Check that memory alone could not decide."""
+
+    request: Request
+    started: float
 
 
 class Service:
@@ -59,30 +59,49 @@ class Service:
         self._clock = clock
         self._answers: dict[int, tuple[Verdict, Written]] = {}
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """For `server.add_generic_rpc_handlers`. Bytes, so that what does not parse is ours to
-        answer."""
-        method = grpc.unary_unary_rpc_method_handler(self._call)
-        return grpc.method_handlers_generic_handler(NAME, {"Check": method})
-
-    def _call(self, message: bytes, context: grpc.ServicerContext) -> bytes:
-        return self.check(message)
-
     def check(self, message: bytes) -> bytes:
-        """The answer to one Check, whatever happens."""
+        """The answer to one Check, whatever happens. May wait for the store."""
+        answer = self.attempt(message)
+        return self.finish(answer) if isinstance(answer, Deferred) else answer
+
+    def attempt(self, message: bytes) -> bytes | Deferred:
+        """The answer if it can be had without waiting. Something deferred is to be given to just
+        one of `finish`, `shed` and `drop`, which then log and count it."""
         started = time.perf_counter()
         request, made = None, None
         try:
-            request, verdict = self._decide(message)
-            made = self._written(verdict)
-        except Fault as fault:
-            made = _faulted(fault.reason)
-        except DecodeError:
-            made = _faulted(NOT_A_CHECK)
-        except Exception:
-            # A bug. The trace goes to the operator's log and never to the client.
-            logger.exception("a check crashed")
-            made = _faulted(CRASHED)
+            request, made = self._read(message)
+            if made is None:
+                assert request is not None
+                engine = self._engine()
+                made = self._written(decide(request, engine.routes, engine.memory))
+        except NotCached:
+            assert request is not None
+            return Deferred(request, started)
+        except Exception as error:
+            made = _failed(error)
+        return self._told(made, request, started)
+
+    def finish(self, deferred: Deferred) -> bytes:
+        """The answer, waiting for the store."""
+        request, started = deferred
+        try:
+            engine = self._engine()
+            made = self._written(decide(request, engine.routes, engine.waiting))
+        except Exception as error:
+            made = _failed(error)
+        return self._told(made, request, started)
+
+    def shed(self, deferred: Deferred) -> bytes:
+        """The answer when more Checks wait than will be done in time: a fault."""
+        return self._told(_faulted(OVERLOADED), *deferred)
+
+    def drop(self, deferred: Deferred) -> None:
+        """Nobody waits for the answer any more."""
+        self._told(_faulted(ABANDONED), *deferred)
+
+    def _told(self, made: Written, request: Request | None, started: float) -> bytes:
+        """One line and one count a Check."""
         seconds = time.perf_counter() - started
         told = made.told
         labels = told.get("service", ""), told.get("route", ""), told.get("scheme", "")
@@ -103,17 +122,31 @@ class Service:
         self._answers[id(verdict)] = verdict, made
         return made
 
-    def _decide(self, message: bytes) -> tuple[Request | None, Verdict]:
+    def _read(self, message: bytes) -> tuple[Request | None, Written | None]:
+        """The request, or the refusal of one that cannot be taken."""
         at = self._clock()
         check = CheckRequest.FromString(message)
         try:
-            request = wire.read(check, at)
+            return wire.read(check, at), None
         except Denied as denied:
-            return None, Verdict(denied.deny, None)
+            return None, wire.written(Verdict(denied.deny, None))
+
+    def _engine(self) -> Engine:
         engine = self.engine
         if engine is None:
             raise Fault(NOT_READY)
-        return request, engine.decide(request)
+        return engine
+
+
+def _failed(error: Exception) -> Written:
+    """Of an exception of the moment."""
+    if isinstance(error, Fault):
+        return _faulted(error.reason)
+    if isinstance(error, DecodeError):
+        return _faulted(NOT_A_CHECK)
+    # A bug. The trace goes to the operator's log and never to the client.
+    logger.exception("a check crashed")
+    return _faulted(CRASHED)
 
 
 def _faulted(reason: str) -> Written:

@@ -14,14 +14,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import grpc
 import msgspec
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from msgspec import Struct
 
 from authz import document
@@ -34,7 +30,8 @@ from authz.secrets import KeyRing, KeyRingError, read_keyring
 from authz.server import logs
 from authz.server.decision_log import DecisionLog
 from authz.server.metrics import CONFIG, CONFIG_LOADED, READY, Recorder
-from authz.server.service import NAME, Engine, Service
+from authz.server.service import Engine, Service
+from authz.server.transport import AddressInUse, open_transport
 from authz.store.open import Store, open_store
 from authz.store.redis import EMPTY
 
@@ -47,8 +44,6 @@ HOPELESS = 2
 PATIENCE = 2.0
 #: Seconds between attempts to become ready.
 RETRY = 0.5
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Order(Struct, frozen=True):
@@ -56,10 +51,6 @@ class Order(Struct, frozen=True):
 
     settings: Settings
     address: str
-
-
-class AddressInUse(Exception):
-    """Nothing can listen there."""
 
 
 class Worker:
@@ -78,14 +69,10 @@ class Worker:
         self._recorder = Recorder()
         self.service = Service(self._recorder, log, clock)
         self.store: Store | None = None
-        self._health = health.HealthServicer(
-            experimental_non_blocking=True, experimental_thread_pool=ThreadPoolExecutor(2)
-        )
-        self._server = _server(settings, self.service, self._health)
+        self._transport = open_transport(settings, self.service)
         self._changed = threading.Event()
         self._loaded = threading.Event()
         self._stopped = threading.Event()
-        self._draining = threading.Event()
         self._complaint = ""
         self._config: dict[str, Any] | None = None
         self._keeper = threading.Thread(target=self._keep, name="config", daemon=True)
@@ -93,27 +80,19 @@ class Worker:
     def start(self, address: str, patience: float = 0.0) -> int:
         """Listen once there is a policy, or after `patience` seconds; returns the port (0 for a
         Unix socket). Raises `AddressInUse`."""
-        self._announce(NOT_SERVING)
         self._keeper.start()
         self._loaded.wait(patience)
-        try:
-            port = self._server.add_insecure_port(address)
-        except RuntimeError:
-            raise AddressInUse(f"{address} cannot be listened on; is it in use?") from None
-        self._server.start()
-        return int(port)
+        return self._transport.listen(address)
 
     def drain(self) -> None:
         """Tell Envoy's health checks to send nothing more, whatever is applied from now on."""
-        self._draining.set()
-        self._announce(NOT_SERVING)
+        self._transport.drain()
 
     def stop(self, grace: float) -> None:
         """Finish what is in flight, within `grace` seconds."""
-        self._draining.set()
         self._stopped.set()
         self._changed.set()
-        self._server.stop(grace).wait()
+        self._transport.stop(grace)
         self._keeper.join(timeout=5)
         if self.store is not None:
             self.store.close()
@@ -122,10 +101,6 @@ class Worker:
     @property
     def ready(self) -> bool:
         return self.service.engine is not None
-
-    def _announce(self, status: int) -> None:
-        for name in ("", NAME):
-            self._health.set(name, status)
 
     # -- the policy --------------------------------------------------------------------------------
 
@@ -158,10 +133,7 @@ class Worker:
         CONFIG_LOADED.set(time.time())
         READY.set(1)
         self._complaint = ""
-        if not self._draining.is_set():
-            self._announce(SERVING)
-            if self._draining.is_set():  # set meanwhile: the last word is its own
-                self._announce(NOT_SERVING)
+        self._transport.serving()
         logger.info("policy loaded")
 
     def _open(self) -> Store:
@@ -207,26 +179,6 @@ def _read_config(store: Store) -> dict[str, Any]:
             "was given, or apply again to an empty store"
         ) from None
     return config
-
-
-def _server(settings: Settings, service: Service, servicer: health.HealthServicer) -> grpc.Server:
-    options = [
-        # Two servers on one port would share connections, not requests, and hide a mistake.
-        ("grpc.so_reuseport", 0),
-        ("grpc.max_receive_message_length", settings.max_message_bytes),
-        ("grpc.max_metadata_size", 64 * 1024),
-        # Envoy pings; the default counts that as abuse and closes the connection.
-        ("grpc.http2.min_ping_interval_without_data_ms", 500),
-        ("grpc.http2.max_ping_strikes", 0),
-    ]
-    pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="check")
-    server = grpc.server(pool, options=options)
-    server.add_generic_rpc_handlers((service.handler(),))
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    if settings.reflection:
-        names = (NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
-    return server
 
 
 def main() -> int:

@@ -62,6 +62,7 @@ def test_store_errors_are_counted(own_valkey: Valkey) -> None:
         own_valkey.kill()
         assert command.ask(ALICE).outcome == "fault"
         until(lambda: command.metrics()["authz_invalidation_age_seconds"] > 0.3, "the age grows")
+        until(lambda: _checks(command.metrics()) == 1, "the fault is counted")
         metrics = command.metrics()
 
     assert metrics['authz_store_errors_total{reason="store_unreachable"}'] >= 1

@@ -92,6 +92,7 @@ def running(
     """A worker on a Unix socket of its own; its decisions go to a file."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
+        flags = {"transport": os.environ.get("AUTHZ_TRANSPORT"), **flags}
         settings = read({"redis_url": url, "drain_seconds": 0, **flags}, {}, None)
         path = directory / "decisions.log"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

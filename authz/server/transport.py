@@ -1,0 +1,58 @@
+"""What carries Checks to the service: one face, two transports, and which of them serves."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from authz.config import Settings
+from authz.server.service import Service
+
+logger = logging.getLogger("authz")
+
+
+class AddressInUse(Exception):
+    """Nothing can listen there."""
+
+
+class Transport(Protocol):
+    """A gRPC server of Checks, of health (Check and Watch), and, if it is set, of reflection.
+
+    At first its health is NOT_SERVING. `listen` once, then `drain` if there is time, then `stop`.
+    """
+
+    def listen(self, address: str) -> int:
+        """Serve at `unix:PATH` or HOST:PORT. The port, or 0 for a Unix socket. Raises
+        `AddressInUse`."""
+        ...
+
+    def serving(self) -> None:
+        """Say from now on that the service is well; of no effect once it drains."""
+        ...
+
+    def drain(self) -> None:
+        """Say from now on, and whatever comes, that nothing more shall be sent here."""
+        ...
+
+    def stop(self, grace: float) -> None:
+        """Take nothing new, answer what was asked within `grace` seconds, and end."""
+        ...
+
+
+def open_transport(settings: Settings, service: Service) -> Transport:
+    """The one that is set; where it cannot start, the portable one."""
+    if settings.transport == "h2":
+        try:
+            return _h2(settings, service)
+        except Exception as error:
+            logger.warning("transport h2 cannot start (%r): grpcio serves instead", error)
+    from authz.server.grpcio_transport import Grpcio
+
+    return Grpcio(settings, service)
+
+
+def _h2(settings: Settings, service: Service) -> Transport:
+    # Where there is no epoll the very import fails.
+    from authz.server.h2.transport import H2
+
+    return H2(settings, service)

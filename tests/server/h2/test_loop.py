@@ -1,0 +1,198 @@
+"""The loop and its sockets: who may connect, for how long, and what else may stand in the way."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from authz.server.h2 import frames as h2
+from authz.server.h2.listening import path_of
+from authz.server.h2.loop import Bounds, Loop
+from authz.server.h2.peer import UNREAD, Stay
+from authz.server.transport import AddressInUse
+from tests.support.loops import Server, looping
+from tests.support.waiting import until
+
+BEGIN = h2.PREFACE + h2.frame(h2.SETTINGS, 0, 0)
+
+
+def plain(server: Server) -> socket.socket:
+    """A connection without a client's manners."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(10)
+    sock.connect(path_of(server.address))
+    return sock
+
+
+def is_closed(sock: socket.socket) -> bool:
+    """Whether the other side hung up, once all that it sent is read."""
+    try:
+        while sock.recv(65536):
+            pass
+    except ConnectionError:
+        pass
+    return True  # a timeout is an error of its own
+
+
+def peers(server: Server) -> int:
+    return len(server.loop._peers)
+
+
+def test_a_stale_socket_is_removed(tmp_path: Path) -> None:
+    """A killed predecessor's; its own goes when it ends. Owner and group may connect."""
+    path = tmp_path / "loop.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with looping(tmp_path) as server:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        assert server.call(b"x", timeout=10) == b"x"
+    assert not path.exists()
+
+
+def test_a_socket_in_use_is_left_alone(tmp_path: Path) -> None:
+    with looping(tmp_path) as server:
+        with pytest.raises(AddressInUse, match=r"loop\.sock cannot be listened on"):
+            Loop({}, Bounds()).listen(server.address)
+        assert server.call(b"x", timeout=10) == b"x"
+
+
+def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "loop.sock"
+    path.write_text("mine")
+    with pytest.raises(AddressInUse):
+        Loop({}, Bounds()).listen(f"unix:{path}")
+    assert path.read_text() == "mine"
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    with looping(tmp_path, "tcp") as server, pytest.raises(AddressInUse, match="is it in use"):
+        Loop({}, Bounds()).listen(server.address)
+
+
+@pytest.mark.parametrize("address", ["localhost:0", "0.0.0.0:0", "[::]:0"])
+def test_names_and_any_address(address: str) -> None:
+    """Each leads to this machine."""
+    loop = Loop({}, Bounds())
+    try:
+        port = loop.listen(address)
+    except AddressInUse:
+        if address == "[::]:0":
+            pytest.skip("no IPv6 here")
+        raise
+    with socket.create_connection(("127.0.0.1", port), timeout=10):
+        pass
+    loop.stop(0)
+
+
+def test_connections_are_limited(tmp_path: Path) -> None:
+    """One too many is hung up on; when another leaves there is room."""
+    with looping(tmp_path, bounds=Bounds(connections=3)) as server:
+        held = [plain(server) for _ in range(3)]
+        until(lambda: peers(server) == 3, "they are accepted")
+        with plain(server) as more:
+            assert is_closed(more)
+        for sock in held:
+            sock.close()
+        until(lambda: peers(server) == 0, "they left")
+        assert server.call(b"x", timeout=10) == b"x"
+
+
+def test_out_of_descriptors(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    propagate: None,
+) -> None:
+    """It is said, nothing spins, and who waits is served when there are some again."""
+    accept = socket.socket.accept
+    refused: list[int] = []
+
+    def full(self: socket.socket) -> object:
+        if not refused:
+            refused.append(1)
+            raise OSError(errno.EMFILE, "")
+        return accept(self)
+
+    monkeypatch.setattr(socket.socket, "accept", full)
+    with looping(tmp_path) as server:
+        assert server.call(b"x", timeout=10, wait_for_ready=True) == b"x"
+    assert os.strerror(errno.EMFILE) in caplog.text
+
+
+@pytest.mark.parametrize("said", [b"", h2.PREFACE[:7], h2.PREFACE])
+def test_who_says_nothing_must_go(tmp_path: Path, said: bytes) -> None:
+    with (
+        looping(tmp_path, bounds=Bounds(stay=Stay(handshake=0.1))) as server,
+        plain(server) as sock,
+    ):
+        sock.sendall(said)
+        assert is_closed(sock)
+
+
+@pytest.mark.parametrize("stay", [Stay(idle=0.1, ping=0.1), Stay(age=0.1, ping=0.1)])
+def test_an_idle_or_old_connection_is_asked_to_go(tmp_path: Path, stay: Stay) -> None:
+    """With GOAWAY, and is closed; a client does not notice."""
+    with looping(tmp_path, bounds=Bounds(stay=stay)) as server:
+        assert server.call(b"x", timeout=10) == b"x"
+        with plain(server) as sock:
+            sock.sendall(BEGIN)
+            got = b""
+            while more := sock.recv(65536):
+                got += more
+        assert h2.goaway(h2.MOST, h2.NO_ERROR) in got
+        until(lambda: peers(server) == 0, "all are gone")
+        assert server.call(b"x", timeout=10, wait_for_ready=True) == b"x"
+
+
+def test_who_does_not_read(tmp_path: Path) -> None:
+    """Is not read from any more, and must go after a while; others do not notice."""
+    with looping(tmp_path, bounds=Bounds(stay=Stay(stuck=0.3))) as server, plain(server) as sock:
+        pings = h2.frame(h2.PING, 0, 0, bytes(8)) * 500
+        sock.sendall(BEGIN)
+        until(lambda: peers(server) == 1, "it is there")
+        (peer,) = server.loop._peers.values()
+        sock.setblocking(False)
+
+        def pushed_out() -> bool:
+            with suppress(OSError):  # full for the moment, or closed
+                while True:
+                    sock.send(pings)
+            return peers(server) == 0
+
+        until(pushed_out, "it is gone")
+        assert len(peer._unsent) < 2 * UNREAD
+        assert server.call(b"x", timeout=10) == b"x"
+
+
+def test_a_broken_peer_is_told_and_closed(tmp_path: Path) -> None:
+    with looping(tmp_path) as server, plain(server) as sock:
+        sock.sendall(BEGIN + h2.frame(h2.PING, 0, 1, bytes(8)))
+        got = b""
+        while more := sock.recv(65536):
+            got += more
+        assert got.endswith(h2.goaway(0, h2.PROTOCOL))
+
+
+def test_a_crash_in_one_connection_ends_that_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    propagate: None,
+) -> None:
+    """A bug of ours costs no other peer anything."""
+    with looping(tmp_path) as server:
+        assert server.call(b"x", timeout=10) == b"x"
+        with plain(server) as sock:
+            until(lambda: peers(server) == 2, "both are there")
+            crashing = list(server.loop._peers.values())[-1]
+            monkeypatch.setattr(crashing.http, "feed", lambda _: 1 / 0)
+            sock.sendall(BEGIN)
+            assert is_closed(sock)
+        assert server.call(b"x", timeout=10) == b"x"
+    assert "a connection crashed" in caplog.text

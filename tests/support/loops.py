@@ -1,0 +1,112 @@
+"""The HTTP/2 loop with methods that do what a message says, and grpcio's own client of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from authz.server.h2.calls import Failed, Method, Streaming, Unary
+from authz.server.h2.loop import Bounds, Loop
+from authz.server.h2.stream import Limits
+
+DO = "/test.Test/Do"
+#: Threads, and calls that may wait or run.
+THREADS, WAITING = 2, 4
+
+
+class Do(Unary):
+    """`echo…`, `big N`, `fail`, `boom`; `slow…` waits for the gate, and is noted in `ran`."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.entered = threading.Semaphore(0)
+        self.ran: list[bytes] = []
+        self.dropped: list[bytes] = []
+        self.shed_ones: list[bytes] = []
+
+    def answer(self, message: bytes) -> Any:
+        if message.startswith(b"slow"):
+            return (message,)
+        if message.startswith(b"big"):
+            return b"x" * int(message[3:])
+        if message.startswith(b"fail"):
+            raise Failed(9, "déjà vu: 100%\n")
+        if message.startswith(b"boom"):
+            raise RuntimeError("boom")
+        return message
+
+    def finish(self, deferred: tuple[bytes]) -> bytes:
+        self.ran.append(deferred[0])
+        self.entered.release()
+        assert self.gate.wait(20)
+        if deferred[0] == b"slowboom":
+            raise RuntimeError("boom")
+        return b"waited"
+
+    def shed(self, deferred: tuple[bytes]) -> bytes:
+        self.shed_ones.append(deferred[0])
+        return b"shed"
+
+    def drop(self, deferred: tuple[bytes]) -> None:
+        self.dropped.append(deferred[0])
+
+
+class Server:
+    """A running loop and a client."""
+
+    def __init__(self, loop: Loop, do: Do, address: str) -> None:
+        self.loop, self.do, self.address = loop, do, address
+        self.channel = self.connect()
+        self.call = self.channel.unary_unary(DO)
+
+    def connect(self) -> grpc.Channel:
+        """A connection of its own."""
+        options = [
+            ("grpc.max_receive_message_length", 1 << 26),
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        return grpc.insecure_channel(self.address, options=options)
+
+    def until_busy(self, count: int = THREADS) -> None:
+        for _ in range(count):
+            assert self.do.entered.acquire(timeout=10)
+
+
+@contextmanager
+def looping(
+    directory: Path, kind: str = "unix", bounds: Bounds | None = None, message: int = 1 << 20
+) -> Iterator[Server]:
+    """A loop on a Unix socket, or on TCP's loopback."""
+    do = Do()
+    pair = Streaming(lambda _, message: [message, message])
+    forever = Streaming(lambda _, message: [message], endless=True)
+    methods: dict[bytes, Method] = {
+        DO.encode(): do,
+        b"/test.Test/Pair": pair,
+        b"/test.Test/Forever": forever,
+    }
+    limits = Limits(message=message)
+    loop = Loop(methods, bounds or Bounds(threads=THREADS, waiting=WAITING, peer=limits))
+    address = f"unix:{directory}/loop.sock" if kind == "unix" else "127.0.0.1:0"
+    port = loop.listen(address)
+    server = Server(loop, do, address if kind == "unix" else f"127.0.0.1:{port}")
+    stopped = threading.Event()
+    server_stop = loop.stop
+
+    def stop(grace: float) -> None:  # a test may stop it itself
+        if not stopped.is_set():
+            stopped.set()
+            server_stop(grace)
+
+    loop.stop = stop  # type: ignore[method-assign]
+    try:
+        yield server
+    finally:
+        do.gate.set()
+        server.channel.close()
+        loop.stop(0)
