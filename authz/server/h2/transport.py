@@ -1,4 +1,4 @@
-"""The default transport: the service, its health and its reflection on the loop."""
+"""The transport h2: the service, its health and its reflection on the loop."""
 
 from __future__ import annotations
 
