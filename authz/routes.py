@@ -34,7 +34,8 @@ _ENCODED_UNRESERVED = re.compile(
 #: What stands in a path as it is (RFC 3986 section 3.3), and the slash.
 _PCHAR = "/-._~!$&'()*+,=:@"
 _PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
-_HOST = re.compile(r"([A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+#: No name is longer than DNS allows: names are remembered, and a stranger may choose them.
+_HOST = re.compile(r"([A-Za-z0-9._-]{0,254}|\[[0-9A-Fa-f:.]{2,64}\])(?::[0-9]{1,5})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 

@@ -328,3 +328,10 @@ def test_services_without_hosts(
         found = None
 
     assert found == expected
+
+
+@pytest.mark.parametrize("host", ["a" * 255, "[" + "1" * 65 + "]"])
+def test_no_name_is_longer_than_dns_allows(host: str) -> None:
+    """Names are remembered, and whoever asks chooses them."""
+    with pytest.raises(Denied):
+        host_name(host)

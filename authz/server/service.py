@@ -106,7 +106,8 @@ class Service:
         told = made.told
         labels = told.get("service", ""), told.get("route", ""), told.get("scheme", "")
         self._recorder.decision((*labels, made.outcome, told["reason"]), seconds)
-        self._log.write(Decided(self._clock(), seconds, made, request))
+        at, asked = self._clock(), _asked(request)
+        self._log.write(Decided(at, seconds, made.outcome, made.status, told, asked))
         return made.answer
 
     def _written(self, verdict: Verdict) -> Written:
@@ -156,30 +157,40 @@ def _faulted(reason: str) -> Written:
 
 
 class Decided(NamedTuple):
-    """A decision for the log: its line is made by who writes it, not while Envoy waits."""
+    """A decision for the log: its line is made by who writes it, not while Envoy waits. It holds
+    no more than a line's length of the request, since a slow reader makes many of them wait."""
 
     at: float
     seconds: float
-    made: Written
-    request: Request | None
+    outcome: str
+    status: int
+    told: dict[str, str]
+    #: Id, method, host, path and address; None of a request that could not be read.
+    asked: tuple[str, str, str, str, str] | None
 
     def line(self) -> dict[str, Any]:
-        told = self.made.told
         line: dict[str, Any] = {
             "at": round(self.at, 3),
-            "outcome": self.made.outcome,
-            "status": self.made.status,
+            "outcome": self.outcome,
+            "status": self.status,
             "us": round(self.seconds * 1e6),
-            **told,
-            "reason": told["reason"],
+            **self.told,
+            "reason": self.told["reason"],
         }
-        request = self.request
-        if request is not None:
+        if self.asked is not None:
+            identifier, method, host, path, address = self.asked
             line |= {
-                "id": request.id,
-                "method": request.method,
-                "host": request.host[:255].encode(errors="replace").decode(),
-                "path": request.path[:1024],
-                "address": request.address,
+                "id": identifier,
+                "method": method,
+                "host": host.encode(errors="replace").decode(),
+                "path": path,
+                "address": address,
             }
         return line
+
+
+def _asked(request: Request | None) -> tuple[str, str, str, str, str] | None:
+    if request is None:
+        return None
+    host, path = request.host[:255], request.path[:1024]
+    return request.id, request.method, host, path, request.address

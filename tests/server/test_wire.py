@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from hypothesis import strategies as st
 from authz.denials import AMBIGUOUS, MALFORMED
 from authz.pb.external_auth_pb2 import CheckRequest
 from authz.server import wire
+from authz.server.decision_log import DecisionLog
+from authz.server.metrics import Recorder
+from authz.server.service import Service
 from authz.values import Body, Denied, Deny, Request
 from tests.support.texts import mixed, wire_texts
 
@@ -284,3 +288,21 @@ def test_the_id_can_be_written_down(text: str) -> None:
     assert request.id.encode()
     if not data:
         assert request.id == "7"
+
+
+def test_a_line_to_be_logged_holds_little_of_its_request() -> None:
+    """Thousands may wait for a slow reader, and a stranger chose how long their requests are."""
+    kept: list[Any] = []
+
+    class Log(DecisionLog):
+        def __init__(self) -> None: ...
+
+        def write(self, line: Any) -> None:
+            kept.append(line)
+
+    service = Service(Recorder(), Log())
+    long = "x" * 15_000
+    service.check(message(f"/{long}?{long}", lines=[("a", long)], host=long).SerializeToString())
+
+    assert len(pickle.dumps(kept[0])) < 4096
+    assert kept[0].line()["path"].startswith("/xxx")
