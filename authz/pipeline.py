@@ -35,7 +35,6 @@ CREDENTIAL = "x-credential-identifier"
 CUSTOM_ID = "x-consumer-custom-id"
 GROUPS = "x-consumer-groups"
 UNAUTHORIZED = 401
-_UNTOUCHED = Edits()
 #: Headers that tell the upstream who is calling: ours to write, in every spelling.
 FAMILIES = ("x-consumer-", "x-credential-")
 ALWAYS = (USERNAME, CREDENTIAL, CUSTOM_ID, GROUPS)
@@ -205,7 +204,7 @@ def passing(
     one is made once."""
     if not _is_plain(request, edits, callers):
         return Verdict(admit(request, route, identity, edits, callers), route)
-    key = id(identity.consumer), id(identity.credential), edits.remove
+    key = id(identity.consumer), id(identity.credential), identity.scheme, edits.remove
     known = route.passes.get(key)
     if known is not None:
         told = known.decision.identity
@@ -224,7 +223,11 @@ def _is_plain(request: Request, edits: Edits, callers: list[Caller]) -> bool:
     if request.headers.may_name_callers:
         return False
     proof = callers[0].proof
-    return proof is None or not (proof.headers or proof.query or proof.claims is not None)
+    if proof is None:
+        return True
+    if proof.credential.form is None:  # made for this request alone (jwt-plugin)
+        return False
+    return not (proof.headers or proof.query or proof.claims is not None)
 
 
 def admit(
@@ -275,7 +278,7 @@ def conceal(request: Request, route: Route, callers: list[Caller]) -> Edits:
         if id(scheme) in proven or not scheme.tolerant:
             spots.extend(scheme.hidden(request, proven=proven.get(id(scheme), False)))
     if not spots:
-        return _UNTOUCHED
+        return Edits()
     edits = places.erase(request, tuple(spots))
     if edits.cookie is not None and not (edits.cookie.isascii() and edits.cookie.isprintable()):
         raise Denied(denials.MALFORMED)

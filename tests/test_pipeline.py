@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from authz.contracts import Lookup, StoreDown
@@ -170,3 +171,31 @@ def test_a_verdict_names_its_route() -> None:
         assert route is not None
         assert route.service == "key"
     assert GATEWAY.verdict(ask("/", host="other.test")).route is None
+
+
+def test_a_pass_is_made_once_for_each_caller_and_scheme() -> None:
+    """The very verdict again while nothing differs, and another one where anything does."""
+    gateway = Gateway(
+        """
+services:
+  - {id: s, hosts: [s.test], auth: {any: [{key-auth: {anonymous_consumer: guest}},
+      {basic-auth: {anonymous_consumer: guest}}]}}
+consumers:
+  - {username: guest}
+  - {username: a, credentials: [{id: 1st, key-auth: {key: k1}}, {id: 2nd, key-auth: {key: k2}}]}
+profile: apisix-3.18
+"""
+    )
+
+    def verdict(*headers: tuple[str, str]) -> Any:
+        return gateway.verdict(ask("/", *headers, host="s.test"))
+
+    first = verdict(key("k1"))
+    assert verdict(key("k1")) is first
+    assert verdict(key("k2")).decision.identity.credential.id == "2nd"
+    assert verdict(key("k1"), ("x-consumer-plan", "gold")) is not first
+    assert verdict(key("wrong")).decision.identity.scheme == "key-auth"
+    assert verdict(basic("a:wrong")).decision.identity.scheme == "basic-auth"
+    changed = msgspec.structs.replace(first.decision.identity.consumer, groups=("new",))
+    gateway.memory.consumers["", "a"] = changed
+    assert ("x-consumer-groups", "new") in verdict(key("k1")).decision.set
