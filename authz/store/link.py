@@ -7,8 +7,6 @@ older one must be read again, and are used only while the store is away and they
 
 from __future__ import annotations
 
-import time
-
 
 class Link:
     """Written by the listening thread, read by all. All instants are `time.monotonic`.
@@ -25,14 +23,14 @@ class Link:
     def alive(self, now: float) -> bool:
         return now - self.seen < self.bound
 
-    def begin(self) -> None:
-        """A new link listens from now on."""
+    def begin(self, at: float) -> None:
+        """A new link listens, at `at` or a little later."""
         self.generation += 1
-        self.seen = time.monotonic()
+        self.seen = at
 
-    def hear(self) -> None:
-        """A sign of life arrived."""
-        self.seen = time.monotonic()
+    def hear(self, at: float) -> None:
+        """A sign of life arrived that is no older than `at`."""
+        self.seen = at
 
     def lose(self) -> None:
         """What is cached can no longer be kept true."""

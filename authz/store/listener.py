@@ -56,14 +56,13 @@ class Listener:
 
     def _listen(self) -> None:
         changes = self._store.changes(self._keys.records, self._keys.epoch, HEARTBEAT)
-        next(changes)
-        self._begin()
-        for names in changes:
-            self._link.hear()
+        self._begin(next(changes).at)
+        for at, names in changes:
+            self._link.hear(at)
             self._observer.link("alive")
             if names is None:
                 self._link.lose()
-                self._begin()
+                self._begin(at)
             elif names:
                 self._cache.forget(names)
                 self._observer.link("change")
@@ -71,8 +70,8 @@ class Listener:
             if self._stopped.is_set():
                 return
 
-    def _begin(self) -> None:
-        self._link.begin()
+    def _begin(self, at: float) -> None:
+        self._link.begin(at)
         self._store.reopen()
         self._observer.link("up")
         self._on_change(None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import redis
@@ -46,6 +46,14 @@ TIMEOUTS_IN_A_ROW = 3
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
 #: A connection for change notices may take longer to make than a request may wait.
 LINK_TIMEOUT = 1.0
+
+
+class Heard(NamedTuple):
+    """What the link told: names of changed keys, or None when everything changed (FLUSHALL). The
+    store was there at `at` or later (`time.monotonic`)."""
+
+    at: float
+    names: list[str] | None
 
 
 class StoreConflict(Exception):
@@ -198,9 +206,9 @@ class RedisStore:
                 pipe.srem(name, *removed)
             pipe.execute()
 
-    def changes(self, prefix: str, slot_key: str, heartbeat: float) -> Iterator[list[str] | None]:
-        """Names of changed keys, as they change; an empty list at least every `heartbeat` seconds
-        means that the link is alive; None means that everything changed (FLUSHALL).
+    def changes(self, prefix: str, slot_key: str, heartbeat: float) -> Iterator[Heard]:
+        """Names of changed keys, as they change; no names, at least every `heartbeat` seconds, mean
+        that the link is alive.
 
         Ends by raising `StoreDown` when the link is lost.
         """
@@ -209,9 +217,10 @@ class RedisStore:
             client = self._link_client(slot_key)
             connection = client.connection_pool.get_connection()
             try:
+                at = time.monotonic()
                 connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix)
                 connection.read_response()
-                yield []
+                yield Heard(at, [])
                 yield from _listen(connection, heartbeat)
             finally:
                 connection.disconnect()
@@ -224,7 +233,7 @@ class RedisStore:
         return client
 
 
-def _listen(connection: Any, heartbeat: float) -> Iterator[list[str] | None]:
+def _listen(connection: Any, heartbeat: float) -> Iterator[Heard]:
     heard: list[list[str] | None] = []
 
     def on_push(message: list[Any]) -> None:
@@ -234,9 +243,12 @@ def _listen(connection: Any, heartbeat: float) -> Iterator[list[str] | None]:
     connection._parser.set_invalidation_push_handler(on_push)
     socket = connection._sock
     while True:
+        # Before, not after: a thread that gets no turn reads late what was said in time.
+        at = time.monotonic()
         if connection.can_read(timeout=heartbeat):
             connection.read_response(push_request=True)
         else:
+            at = time.monotonic()
             connection.send_command("PING")
             while connection.read_response(push_request=True) not in (b"PONG", "PONG"):
                 pass
@@ -244,5 +256,5 @@ def _listen(connection: Any, heartbeat: float) -> Iterator[list[str] | None]:
         if connection._sock is not socket:
             raise errors.ConnectionError("the link was lost")
         while heard:
-            yield heard.pop(0)
-        yield []
+            yield Heard(at, heard.pop(0))
+        yield Heard(at, [])

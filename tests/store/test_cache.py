@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,7 @@ def make(load: Load, link: Link | None = None, **changes: Any) -> Cache:
     options = {"size": 10, "misses": 3, "stale_seconds": 30.0, "store": away(), **changes}
     if link is None:
         link = Link(1000)
-        link.begin()
+        link.begin(time.monotonic())
     return Cache(load, options.pop("store"), link, Silent(), **options)
 
 
@@ -183,14 +184,14 @@ def test_a_failed_read_fails_for_all_who_waited_and_is_tried_again() -> None:
 def test_after_a_lost_link_everything_is_read_again() -> None:
     """Changes between two links were heard by nobody."""
     source, link = Source(a="1"), Link(1000)
-    link.begin()
+    link.begin(time.monotonic())
     cache = make(source.load, link)
     cache.fetch("k", "a")
 
     link.lose()
     with pytest.raises(NotCached):
         cache.recall("k", "a")
-    link.begin()
+    link.begin(time.monotonic())
     with pytest.raises(NotCached):
         cache.recall("k", "a")
     source.records = {}
@@ -200,12 +201,12 @@ def test_after_a_lost_link_everything_is_read_again() -> None:
 def test_what_is_read_without_a_link_is_not_trusted_under_the_next() -> None:
     """A record read in the gap between two links may have changed in that gap."""
     source, link = Source(a="1"), Link(1000)
-    link.begin()
+    link.begin(time.monotonic())
     link.lose()
     cache = make(source.load, link)
     cache.fetch("k", "a")
 
-    link.begin()
+    link.begin(time.monotonic())
 
     with pytest.raises(NotCached):
         cache.recall("k", "a")
@@ -214,7 +215,7 @@ def test_what_is_read_without_a_link_is_not_trusted_under_the_next() -> None:
 def test_silence_beyond_the_bound_is_loss() -> None:
     """Without a sign of life nothing is taken as current, whether or not an error was seen."""
     link = Link(bound=0.0)
-    link.begin()
+    link.begin(time.monotonic())
     cache = make(Source(a="1").load, link)
     cache.fetch("k", "a")
 
@@ -226,7 +227,7 @@ def test_silence_beyond_the_bound_is_loss() -> None:
 def test_with_the_store_away_a_young_record_serves(stale_seconds: float, served: bool) -> None:
     """Up to the published age, and not at all in strict mode."""
     source, link = Source(a="1"), Link(1000)
-    link.begin()
+    link.begin(time.monotonic())
     cache = make(source.load, link, stale_seconds=stale_seconds)
     cache.fetch("k", "a")
     link.lose()
@@ -242,7 +243,7 @@ def test_with_the_store_away_a_young_record_serves(stale_seconds: float, served:
 def test_with_the_store_away_a_miss_is_not_served() -> None:
     """ "Unknown" is only ever the store's own, current word."""
     source, link = Source(), Link(1000)
-    link.begin()
+    link.begin(time.monotonic())
     cache = make(source.load, link)
     assert cache.fetch("k", "x") is None
     link.lose()

@@ -159,7 +159,7 @@ class Ear:
 
     def _run(self) -> None:
         try:
-            for names in self._store.changes("{x}:", "{x}:epoch", 0.05):
+            for _, names in self._store.changes("{x}:", "{x}:epoch", 0.05):
                 self.beats += 1
                 self.heard.extend([None] if names is None else names)
         except StoreDown as down:
