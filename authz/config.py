@@ -63,7 +63,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(
             gt=0,
             le=1000,
-            description="Time limit of one store call; a request makes two at the most.",
+            description="Time limit of one store call; a request waits no longer than for two.",
         ),
     ] = 25.0
     cache_records: Annotated[

@@ -42,7 +42,9 @@ class NotCached(Exception):
 class Lookups(Protocol):
     """The store as seen by one way of asking (from memory only, or waiting), for every tenant."""
 
-    def within(self, tenant: str) -> Lookup: ...
+    def within(self, tenant: str) -> Lookup:
+        """For one decision."""
+        ...
 
 
 class Observer(Protocol):

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, NamedTuple
 
 from authz.contracts import NotCached, Observer, StoreDown
@@ -24,6 +24,9 @@ PATIENCE = 0.05
 #: What is not there is not remembered under a longer name: a stranger chose it, and thousands of
 #: them, each as long as a header may be, would fill the memory.
 LONGEST_MISS = 1024
+
+#: What surrounds the time in which a reader waits.
+Waiting = Callable[[], AbstractContextManager[None]]
 
 
 class Entry(NamedTuple):
@@ -80,14 +83,16 @@ class Cache:
         with suppress(KeyError):
             self._records.move_to_end(key)
 
-    def fetch(self, kind: str, key: str) -> Any:
-        """The record, or None if there is none, read if need be. Raises `StoreDown`."""
+    def fetch(self, kind: str, key: str, waiting: Waiting = nullcontext) -> Any:
+        """The record, or None if there is none, read if need be, within `waiting()`, which may
+        raise `StoreDown`, too. Raises `StoreDown`."""
         try:
             return self.recall(kind, key)
         except NotCached:
             self._observer.cache(kind, hit=False)
         try:
-            return self._read(kind, key).value
+            with waiting():
+                return self._read(kind, key).value
         except StoreDown:
             entry = self._records.get(key)
             if entry is not None and self._young(entry, time.monotonic()):

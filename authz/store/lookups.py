@@ -6,6 +6,9 @@ it run again against `Waiting`, on a thread that may wait.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from msgspec import Struct
@@ -112,9 +115,26 @@ class _MemoryLookup(_TenantLookup):
 
 
 class _WaitingLookup(_TenantLookup):
+    """For one decision: what it waited for the store is counted."""
+
     def __init__(self, tenant: str, sources: Sources) -> None:
         super().__init__(tenant, sources)
-        self._get = sources.cache.fetch
+        self._waited = 0.0
+        self._get = self._fetch
+
+    def _fetch(self, kind: str, key: str) -> Any:
+        return self._sources.cache.fetch(kind, key, self._waiting)
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """A store that is slow is not waited for again and again."""
+        if self._waited >= self._sources.store.timeout:
+            raise StoreDown("store_timeout")
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._waited += time.monotonic() - started
 
     def password_matches(self, password: str, hashed: str) -> bool:
         try:
@@ -123,36 +143,35 @@ class _WaitingLookup(_TenantLookup):
             return self._sources.passwords.verify(password, hashed)
 
     def claim(self, nonce: str, seconds: int) -> bool:
-        return self._sources.store.claim(self._keys.nonce(self._tenant, nonce), seconds)
+        with self._waiting():
+            return self._sources.store.claim(self._keys.nonce(self._tenant, nonce), seconds)
 
     def key_set(self, url: str, kid: str | None) -> KeySet:
         return self._sources.key_sets.fetch(url, kid)
 
 
-class _Lookups:
-    """One lookup a tenant, made when it is first asked for."""
-
-    kind: type[_TenantLookup]
+class Memory:
+    """Answers from this process's memory, at once, or raises `NotCached`."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._tenants: dict[str, Lookup] = {}
 
     def within(self, tenant: str) -> Lookup:
+        """One a tenant, made when it is first asked for."""
         lookup = self._tenants.get(tenant)
         if lookup is None:
-            made: Any = self.kind(tenant, self._sources)
-            lookup = self._tenants[tenant] = made
+            lookup = self._tenants[tenant] = _MemoryLookup(tenant, self._sources)
         return lookup
 
 
-class Memory(_Lookups):
-    """Answers from this process's memory, at once, or raises `NotCached`."""
-
-    kind = _MemoryLookup
-
-
-class Waiting(_Lookups):
+class Waiting:
     """Answers, reading the store if need be. Only for threads that may wait."""
 
-    kind = _WaitingLookup
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def within(self, tenant: str) -> Lookup:
+        """One for each decision. It begins no call of the store once it has waited for as long as
+        one call may take, so that a decision never waits for more than twice that."""
+        return _WaitingLookup(tenant, self._sources)

@@ -27,9 +27,10 @@ from authz.store.target import Target
 class StoreSettings(Struct, frozen=True):
     """Where the store is, and how far it may be trusted.
 
-    `timeout` bounds one call, in seconds; a request makes two at the most. `stale_seconds` is how
-    long a record is used while the store is away. `bound_seconds` is the silence of the link after
-    which nothing is taken as current. `jwks_waiters` is how many threads may wait for key sets.
+    `timeout` bounds one call, in seconds; a request waits no longer than for two.
+    `stale_seconds` is how long a record is used while the store is away. `bound_seconds` is the
+    silence of the link after which nothing is taken as current. `jwks_waiters` is how many threads
+    may wait for key sets.
     """
 
     target: Target

@@ -106,7 +106,7 @@ class RedisStore:
 
     def __init__(self, target: Target, timeout: float, observer: Observer) -> None:
         self.target = target
-        self._timeout = timeout
+        self.timeout = timeout
         self._observer = observer
         self._client: Any = None
         self._closed_until = 0.0
@@ -165,13 +165,13 @@ class RedisStore:
         except errors.TimeoutError:
             raise
         except errors.ConnectionError:
-            if time.monotonic() - started > self._timeout / 2 or command == "set":
+            if time.monotonic() - started > self.timeout / 2 or command == "set":
                 raise
             return getattr(self._connected(), command)(*args, **options)
 
     def _connected(self) -> Any:
         if self._client is None:
-            self._client = connect(self.target, self._timeout)
+            self._client = connect(self.target, self.timeout)
         return self._client
 
     def reopen(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from authz.admin.catalog import Catalog, Silent
 from authz.admin.plan import apply, plan
-from authz.contracts import Lookup, Lookups
+from authz.contracts import Lookup, Lookups, StoreDown
 from authz.document import parse
 from authz.schemes import SCHEMES
 from authz.store.open import StoreSettings, open_store
@@ -91,3 +91,39 @@ def test_passwords(lookup: Lookup) -> None:
 def test_nonces(lookup: Lookup) -> None:
     """A nonce can be claimed once."""
     assert [lookup.claim(nonce, 60) for nonce in ("n", "n", "m")] == [True, False, True]
+
+
+class Calls(Silent):
+    """Counts what is asked of the store."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str | None] = []
+
+    def store(self, seconds: float, reason: str | None) -> None:
+        self.reasons.append(reason)
+
+
+def test_a_store_that_hangs_is_waited_for_once_a_decision(own_valkey: Valkey) -> None:
+    """A consumer, a credential and a nonce are three calls: the first that ran out of time is the
+    last. What was true a moment ago is used all the same, and a nonce never counts."""
+    catalog = Catalog(Target(own_valkey.url), "authz", RING)
+    apply(catalog, plan(DOCUMENT, catalog, at=0.0))
+    forms = {kind: scheme.form for kind, scheme in SCHEMES.items()}
+    settings = StoreSettings(Target(own_valkey.url), "authz", timeout=0.3, bound_seconds=0.0)
+    calls = Calls()
+    store = open_store(settings, RING, forms, calls, lambda keys: None)
+    before = store.waiting.within("")
+    assert before.find_secret("key-auth", "alice-key")
+    assert before.consumer("alice")
+    assert before.claim("nonce", 60)
+    calls.reasons.clear()
+    own_valkey.freeze()
+
+    for _ in range(2):
+        decision = store.waiting.within("")
+        found = decision.find_secret("key-auth", "alice-key"), decision.consumer("alice")
+        assert [each is not None for each in found] == [True, True]
+        with pytest.raises(StoreDown):
+            decision.claim("another", 60)
+
+    assert calls.reasons == ["store_timeout", "store_timeout"]
