@@ -63,7 +63,8 @@ class Changes(Struct):
 class Silent(Observer):
     """For commands, which are not measured."""
 
-    def cache(self, kind: str, *, hit: bool) -> None: ...
+    def lookups(self, kind: str, *, hit: bool) -> Callable[[], object]:
+        return lambda: None
 
     def store(self, seconds: float, error: str | None) -> None: ...
 

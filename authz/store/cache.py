@@ -8,11 +8,11 @@ requests that miss the same record one reads it and the others wait.
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
+from time import monotonic
 from typing import Any, NamedTuple
 
 from authz.contracts import NotCached, Observer, StoreDown
@@ -32,9 +32,11 @@ Waiting = Callable[[], AbstractContextManager[None]]
 class Entry(NamedTuple):
     """A record (None: there is none), and what it takes to know whether it still holds."""
 
+    key: str
     value: Any
     read_at: float
     generation: int
+    hit: Callable[[], object]
 
 
 class _Flight(Future[Entry]):
@@ -63,25 +65,26 @@ class Cache:
         self._limits = (size, misses)
         self._records: OrderedDict[str, Entry] = OrderedDict()
         self._misses: OrderedDict[str, Entry] = OrderedDict()
+        #: The same records, by what they are (`id`): each is held by its entry.
+        self._entries: dict[int, Entry] = {}
         self._flights: dict[str, _Flight] = {}
         self._lock = threading.Lock()
 
     def recall(self, kind: str, key: str) -> Any:
         """The record, or None if there is none. Raises `NotCached` when memory cannot say."""
-        entry = self._records.get(key)
-        if entry is None:
-            entry = self._misses.get(key)
-        elif len(self._records) >= self._limits[0]:
-            self._touch(key)
-        if entry is not None and self._holds(entry):
-            self._observer.cache(kind, hit=True)
-            return entry.value
-        raise NotCached
+        entry = self._records.get(key) or self._misses.get(key)
+        if entry is None or not self._serves(entry, monotonic()):
+            raise NotCached
+        return entry.value
 
-    def _touch(self, key: str) -> None:
-        """When something must go, what was used last goes last."""
-        with suppress(KeyError):
-            self._records.move_to_end(key)
+    def holds(self, *records: Any) -> bool:
+        """Whether `recall` would give these very records again."""
+        now = monotonic()
+        for record in records:
+            entry = self._entries.get(id(record))
+            if entry is None or entry.value is not record or not self._serves(entry, now):
+                return False
+        return True
 
     def fetch(self, kind: str, key: str, waiting: Waiting = nullcontext) -> Any:
         """The record, or None if there is none, read if need be, within `waiting()`, which may
@@ -89,22 +92,33 @@ class Cache:
         try:
             return self.recall(kind, key)
         except NotCached:
-            self._observer.cache(kind, hit=False)
+            self._observer.lookups(kind, hit=False)()
         try:
             with waiting():
                 return self._read(kind, key).value
         except StoreDown:
             entry = self._records.get(key)
-            if entry is not None and self._young(entry, time.monotonic()):
+            if entry is not None and self._young(entry, monotonic()):
                 return entry.value
             raise
 
-    def _holds(self, entry: Entry) -> bool:
-        now = time.monotonic()
-        if entry.generation == self._link.generation and self._link.alive(now):
-            return True
-        # The store is away: what was true a moment ago is used, what was not there is asked for.
-        return entry.value is not None and self._store.is_down() and self._young(entry, now)
+    def _serves(self, entry: Entry, now: float) -> bool:
+        """Whether an entry may be used; then it counts as used."""
+        link = self._link
+        if (entry.generation != link.generation or now - link.seen >= link.bound) and (
+            # The store is away: what was true a moment ago is used, and what was not there is not.
+            entry.value is None or not self._store.is_down() or not self._young(entry, now)
+        ):
+            return False
+        if len(self._records) >= self._limits[0]:
+            self._touch(entry.key)
+        entry.hit()
+        return True
+
+    def _touch(self, key: str) -> None:
+        """When something must go, what was used last goes last."""
+        with suppress(KeyError):
+            self._records.move_to_end(key)
 
     def _young(self, entry: Entry, now: float) -> bool:
         return now - self._link.true_at(entry.read_at, entry.generation) < self._stale
@@ -124,9 +138,10 @@ class Cache:
 
     def _lead(self, kind: str, key: str, flight: _Flight) -> Entry:
         # Taken before the read: a change during it makes the entry one of the past.
-        generation, started = self._link.generation, time.monotonic()
+        generation, started = self._link.generation, monotonic()
         try:
-            entry = Entry(self._load(kind, key), started, generation)
+            value = self._load(kind, key)
+            entry = Entry(key, value, started, generation, self._observer.lookups(kind, hit=True))
         except BaseException as error:
             self._land(key, flight, None)
             flight.set_exception(error)
@@ -142,25 +157,30 @@ class Cache:
                 del self._flights[key]
             if entry is None or flight.changed:
                 return
+            self._drop(key)
             table, limit = self._records, self._limits[0]
             if entry.value is None:
-                self._records.pop(key, None)
                 if len(key) > LONGEST_MISS:
                     return
                 table, limit = self._misses, self._limits[1]
             else:
-                self._misses.pop(key, None)
+                self._entries[id(entry.value)] = entry
             table[key] = entry
-            table.move_to_end(key)
             while len(table) > limit:
-                table.popitem(last=False)
+                _, oldest = table.popitem(last=False)
+                self._entries.pop(id(oldest.value), None)
+
+    def _drop(self, key: str) -> None:
+        self._misses.pop(key, None)
+        entry = self._records.pop(key, None)
+        if entry is not None:
+            self._entries.pop(id(entry.value), None)
 
     def forget(self, keys: list[str]) -> None:
         """These records changed. Reads of them that are under way are not kept."""
         with self._lock:
             for key in keys:
-                self._records.pop(key, None)
-                self._misses.pop(key, None)
+                self._drop(key)
                 flight = self._flights.pop(key, None)
                 if flight is not None:
                     flight.changed = True

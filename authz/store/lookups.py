@@ -95,6 +95,9 @@ class _TenantLookup:
         found: Consumer | None = self._get(CONSUMER, key)
         return found
 
+    def holds(self, *records: Credential | Consumer) -> bool:
+        return self._sources.cache.holds(*records)
+
     def recall(self, secret: str) -> Any | None:
         return self._sources.remembered.recall(self._tenant, secret)
 

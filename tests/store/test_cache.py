@@ -251,3 +251,43 @@ def test_with_the_store_away_a_miss_is_not_served() -> None:
 
     with pytest.raises(StoreDown):
         cache.fetch("k", "x")
+
+
+def test_a_record_is_held_for_as_long_as_it_would_be_recalled() -> None:
+    """As an object: one that was read again is another."""
+    source, link = Source(a="1"), Link(1000)
+    link.begin(time.monotonic())
+    cache = make(lambda kind, key: [source.load(kind, key)], link)
+    one, other = cache.fetch("k", "a"), cache.fetch("k", "b")
+
+    assert cache.holds(one)
+    assert cache.holds(one, other)
+    assert not cache.holds(one, ["1"])
+    cache.forget(["a"])
+    assert (cache.holds(one), cache.holds(other)) == (False, True)
+    assert cache.fetch("k", "a") == one
+    assert not cache.holds(one)
+    assert cache.holds(cache.fetch("k", "a"))
+    link.begin(time.monotonic())
+    assert not cache.holds(other)
+
+
+def test_what_is_pushed_out_is_not_held() -> None:
+    """And nothing is kept of it; to be asked for counts as use."""
+    cache = make(lambda kind, key: [key], size=3)
+    kept = [cache.fetch("k", key) for key in "abc"]
+    assert cache.holds(kept[0])
+    kept.append(cache.fetch("k", "d"))
+
+    assert [cache.holds(each) for each in kept] == [True, False, True, True]
+    assert len(cache._entries) == len(cache) == 3
+
+
+def test_silence_holds_nothing() -> None:
+    """Beyond the bound, unless the store is known to be away and the record is young."""
+    link = Link(bound=0.0)
+    link.begin(time.monotonic())
+    cache = make(lambda kind, key: [key], link)
+    record = cache.fetch("k", "a")
+
+    assert not cache.holds(record)
