@@ -58,6 +58,10 @@ class Observer(Protocol):
         """`up`, `alive`, `change` or `lost`."""
         ...
 
+    def refused(self, kind: str) -> None:
+        """A record was not asked for: too many were asked for that are not there."""
+        ...
+
     def key_set(self, error: str | None) -> None:
         """A remote key set was fetched (None), or why not."""
         ...

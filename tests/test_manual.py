@@ -16,7 +16,7 @@ from authz.config import Settings
 from authz.endpoints import ENDPOINTS
 from authz.schemes import SCHEMES
 from authz.server import service, wire
-from authz.store import key_source, passwords, records
+from authz.store import key_source, passwords, records, unknown
 from authz.store import redis as store
 
 ROOT = Path(__file__).parent.parent
@@ -55,7 +55,7 @@ def all_reasons() -> set[str]:
     found |= {reason for endpoint in ENDPOINTS.values() for reason in endpoint.reasons}
     found |= {reason for _, reason in store.REASONS} | {store.EMPTY, store.BREAKER_OPEN}
     found |= {records.CORRUPT, passwords.BUSY, key_source.UNAVAILABLE, wire.ALLOWED, wire.ANONYMOUS}
-    found |= {service.OVERLOADED, service.ABANDONED}
+    found |= {service.OVERLOADED, service.ABANDONED, unknown.TOO_MANY}
     return found | {service.NOT_READY, service.NOT_A_CHECK, service.CRASHED}
 
 

@@ -69,6 +69,8 @@ class Silent(Observer):
 
     def link(self, event: str) -> None: ...
 
+    def refused(self, kind: str) -> None: ...
+
     def key_set(self, error: str | None) -> None: ...
 
 
@@ -104,7 +106,7 @@ class Catalog:
 
     def load(self, kind: str, key: str) -> Any:
         """One record as the store has it now, or None. Raises `StoreDown`."""
-        return self._records.load(kind, key)
+        return self._records.load(kind, [key])[-1]
 
     def policy(self) -> dict[str, Any]:
         """The document without its consumers; empty when nothing was applied."""

@@ -24,6 +24,11 @@ CHECK_SECONDS = Histogram(
 CACHE = Counter("authz_cache_lookups", "Records asked of the memory.", ["kind", "result"])
 STORE_SECONDS = Histogram("authz_store_seconds", "Store calls.", buckets=STORE_BUCKETS)
 STORE_ERRORS = Counter("authz_store_errors", "Store calls that failed.", ["reason"])
+UNKNOWN_REFUSED = Counter(
+    "authz_unknown_refused",
+    "Records not asked of the store, since too many were asked for that are not there.",
+    ["kind"],
+)
 LINK = Counter("authz_invalidation_link_events", "Changes heard, links made and lost.", ["event"])
 KEY_SETS = Counter("authz_key_set_fetches", "JWK Sets fetched by URL.", ["result"])
 #: Per process; the exporter makes ages of it. Zero in a process that listens to no store.
@@ -92,6 +97,9 @@ class Recorder:
             LINK_SEEN.set(time.time())
         if event != "alive":
             self._child(LINK, event).inc()
+
+    def refused(self, kind: str) -> None:
+        self._count((UNKNOWN_REFUSED, kind))
 
     def key_set(self, error: str | None) -> None:
         self._child(KEY_SETS, error or "fetched").inc()

@@ -9,7 +9,7 @@ from authz.contracts import Observer, StoreDown
 from authz.store.cache import Cache
 from authz.store.keys import Keys
 from authz.store.link import Link
-from authz.store.redis import RedisStore
+from authz.store.redis import LINK_TIMEOUT, RedisStore
 
 #: Seconds between signs of life, and between attempts to link again (the first is made at once).
 HEARTBEAT = 0.25
@@ -34,11 +34,15 @@ class Listener:
         self._link = link
         self._observer = observer
         self._on_change = on_change
+        self._tried = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store-link", daemon=True)
 
     def start(self) -> None:
+        """Listen. Returns when there is a link or there can be none for now: what is read before
+        is not remembered, and after a restart everything is asked for at once."""
         self._thread.start()
+        self._tried.wait(LINK_TIMEOUT)
 
     def stop(self) -> None:
         """Stop listening; returns when the link is closed."""
@@ -52,6 +56,7 @@ class Listener:
             except StoreDown:
                 self._link.lose()
                 self._observer.link("lost")
+            self._tried.set()
             self._stopped.wait(RETRY)
 
     def _listen(self) -> None:
@@ -74,4 +79,5 @@ class Listener:
         self._link.begin(at)
         self._store.reopen()
         self._observer.link("up")
+        self._tried.set()
         self._on_change(None)
