@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 from typer.testing import CliRunner
 
 from authz import denials, reasons
@@ -15,7 +16,8 @@ from authz.cli import app
 from authz.config import Settings
 from authz.endpoints import ENDPOINTS
 from authz.schemes import SCHEMES
-from authz.server import service, wire
+from authz.server import metrics, service, wire
+from authz.server.exporter import AGE
 from authz.store import key_source, passwords, records, unknown
 from authz.store import redis as store
 
@@ -91,6 +93,20 @@ def test_every_setting_is_a_flag() -> None:
 
     for name in Settings.__struct_fields__:
         assert f"--{name.replace('_', '-')}" in help_text
+
+
+def test_every_metric_is_explained() -> None:
+    """docs/metrics.md has each metric, by the name under which it is shown, and its labels."""
+    found = {AGE: ""}
+    for metric in vars(metrics).values():
+        if isinstance(metric, MetricWrapperBase):
+            [family] = metric.collect()
+            name = family.name + ("_total" if family.type == "counter" else "")
+            found[name] = ", ".join(metric._labelnames)
+    del found[metrics.SEEN]  # shown as an age
+    text = (ROOT / "docs" / "metrics.md").read_text()
+
+    assert dict(re.findall(r"^\| `([a-z_]+)` \|(?: ([a-z, ]+))? \|", text, re.MULTILINE)) == found
 
 
 FOREIGN = re.compile(

@@ -71,6 +71,8 @@ class Silent(Observer):
 
     def refused(self, kind: str) -> None: ...
 
+    def change_lag(self, seconds: float) -> None: ...
+
     def key_set(self, error: str | None) -> None: ...
 
 
@@ -174,6 +176,7 @@ class Catalog:
         writes[self.keys.epoch] = self.codec.encode(self.keys.epoch, epoch)
         added = [_member(n) for n, record in changes.consumers.items() if record is not None]
         removed = [_member(n) for n, record in changes.consumers.items() if record is None]
+        writes[self.keys.changed] = b"%d" % self._store.clock(self.keys.changed)
         self._store.transaction(
             self.keys.epoch, snapshot.epoch, writes, deletes, (self.keys.consumers, added, removed)
         )
@@ -207,7 +210,8 @@ class Catalog:
             },
         )
         self.write(snapshot, changes)
-        self._store.delete([self.keys.config, self.keys.epoch, self.keys.consumers])
+        keys = self.keys
+        self._store.delete([keys.config, keys.epoch, keys.consumers, keys.changed])
 
 
 def _member(name: ConsumerName) -> str:

@@ -13,6 +13,7 @@ from prometheus_client import Counter, Gauge, Histogram
 #: Seconds; Envoy's own default time limit for a Check is 0.2.
 CHECK_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5)
 STORE_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 CHECKS = Counter("authz_checks", "Decisions.", ["service", "route", "scheme", "outcome", "reason"])
 CHECK_SECONDS = Histogram(
@@ -28,6 +29,11 @@ UNKNOWN_REFUSED = Counter(
     "authz_unknown_refused",
     "Records not asked of the store, since too many were asked for that are not there.",
     ["kind"],
+)
+CHANGE_LAG = Histogram(
+    "authz_change_lag_seconds",
+    "From a change's writing to when a worker forgot what it knew, by the store's clock.",
+    buckets=LAG_BUCKETS,
 )
 LINK = Counter("authz_invalidation_link_events", "Changes heard, links made and lost.", ["event"])
 KEY_SETS = Counter("authz_key_set_fetches", "JWK Sets fetched by URL.", ["result"])
@@ -100,6 +106,9 @@ class Recorder:
 
     def refused(self, kind: str) -> None:
         self._count((UNKNOWN_REFUSED, kind))
+
+    def change_lag(self, seconds: float) -> None:
+        CHANGE_LAG.observe(seconds)
 
     def key_set(self, error: str | None) -> None:
         self._child(KEY_SETS, error or "fetched").inc()
