@@ -61,6 +61,14 @@ class Observer(Protocol):
         """`up`, `alive`, `change` or `lost`."""
         ...
 
+    def refused(self, kind: str) -> None:
+        """A record was not asked for: too many were asked for that are not there."""
+        ...
+
+    def change_lag(self, seconds: float) -> None:
+        """So long after it was written, what a change concerned was forgotten."""
+        ...
+
     def key_set(self, error: str | None) -> None:
         """A remote key set was fetched (None), or why not."""
         ...

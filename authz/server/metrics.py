@@ -18,6 +18,7 @@ from authz.server.told import Told
 #: Seconds; Envoy's own default time limit for a Check is 0.2.
 CHECK_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5)
 STORE_BUCKETS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
+LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 CHECKS = Counter("authz_checks", "Decisions.", ["service", "route", "scheme", "outcome", "reason"])
 CHECK_SECONDS = Histogram(
@@ -29,6 +30,16 @@ CHECK_SECONDS = Histogram(
 CACHE = Counter("authz_cache_lookups", "Records asked of the memory.", ["kind", "result"])
 STORE_SECONDS = Histogram("authz_store_seconds", "Store calls.", buckets=STORE_BUCKETS)
 STORE_ERRORS = Counter("authz_store_errors", "Store calls that failed.", ["reason"])
+UNKNOWN_REFUSED = Counter(
+    "authz_unknown_refused",
+    "Records not asked of the store, since too many were asked for that are not there.",
+    ["kind"],
+)
+CHANGE_LAG = Histogram(
+    "authz_change_lag_seconds",
+    "From a change's writing to when a worker forgot what it knew, by the store's clock.",
+    buckets=LAG_BUCKETS,
+)
 LINK = Counter("authz_invalidation_link_events", "Changes heard, links made and lost.", ["event"])
 KEY_SETS = Counter("authz_key_set_fetches", "JWK Sets fetched by URL.", ["result"])
 #: Per process; the exporter makes ages of it. Zero in a process that listens to no store.
@@ -93,6 +104,12 @@ class Recorder:
             LINK_SEEN.set(time.time())
         if event != "alive":
             self._child(LINK, event).inc()
+
+    def refused(self, kind: str) -> None:
+        self._child(UNKNOWN_REFUSED, kind).inc()
+
+    def change_lag(self, seconds: float) -> None:
+        CHANGE_LAG.observe(seconds)
 
     def key_set(self, error: str | None) -> None:
         self._child(KEY_SETS, error or "fetched").inc()

@@ -37,6 +37,11 @@ class Keys(Struct, frozen=True, dict=True):
         return f"{self.records}config"
 
     @property
+    def changed(self) -> str:
+        """When the last change was written, by the store's clock: microseconds since 1970."""
+        return f"{self.records}changed"
+
+    @property
     def consumers(self) -> str:
         """The set of all consumers' names, as `consumer` writes them."""
         return f"{self.records}consumers"
