@@ -7,6 +7,7 @@ from typing import Protocol
 
 from authz.config import Settings
 from authz.server.service import Service
+from authz.server.tls import Certificates
 
 logger = logging.getLogger("authz")
 
@@ -40,19 +41,21 @@ class Transport(Protocol):
 
 
 def open_transport(settings: Settings, service: Service) -> Transport:
-    """The one that is set; where it cannot start, the portable one."""
+    """The one that is set; where it cannot start, the portable one. Raises `SettingsError` for TLS
+    files that cannot be used."""
+    certificates = Certificates(settings.tls) if settings.tls else None
     if settings.transport == "h2":
         try:
-            return _h2(settings, service)
+            return _h2(settings, service, certificates)
         except Exception as error:
             logger.warning("transport h2 cannot start (%r): grpcio serves instead", error)
     from authz.server.grpcio_transport import Grpcio
 
-    return Grpcio(settings, service)
+    return Grpcio(settings, service, certificates)
 
 
-def _h2(settings: Settings, service: Service) -> Transport:
+def _h2(settings: Settings, service: Service, certificates: Certificates | None) -> Transport:
     # Where there is no epoll the very import fails.
     from authz.server.h2.transport import H2
 
-    return H2(settings, service)
+    return H2(settings, service, certificates)

@@ -20,7 +20,7 @@ THREADS, WAITING = 2, 4
 
 
 class Do(Unary):
-    """`echo…`, `big N`, `fail`, `boom`; `slow…` waits for the gate, and is noted in `ran`."""
+    """`echo…`, `count…`, `big N`, `fail`, `boom`; `slow…` waits for the gate, and is in `ran`."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -34,6 +34,8 @@ class Do(Unary):
             return (message,)
         if message.startswith(b"big"):
             return b"x" * int(message[3:])
+        if message.startswith(b"count"):
+            return b"%d" % len(message)
         if message.startswith(b"fail"):
             raise Failed(9, "déjà vu: 100%\n")
         if message.startswith(b"boom"):

@@ -62,10 +62,10 @@ def test_ten_megabytes_of_answer(server: Server) -> None:
 
 def test_much_at_once(server: Server) -> None:
     """54 MB of requests, through ours."""
-    messages = [os.urandom(900_000) for _ in range(60)]
+    messages = [b"count" + os.urandom(900_000 + number) for number in range(60)]
     calls = [server.call.future(message, timeout=30) for message in messages]
 
-    assert all(call.result() == message for call, message in zip(calls, messages, strict=True))
+    assert [int(call.result()) for call in calls] == [len(message) for message in messages]
 
 
 def test_headers_that_vary(server: Server) -> None:

@@ -6,20 +6,31 @@ import errno
 import os
 import socket
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from hpack import Encoder
 
 from authz.server.h2 import frames as h2
 from authz.server.h2.listening import path_of
 from authz.server.h2.loop import Bounds, Loop
 from authz.server.h2.peer import UNREAD, Stay
 from authz.server.transport import AddressInUse
-from tests.support.loops import Server, looping
+from tests.support.loops import DO, Server, looping
 from tests.support.waiting import until
 
 BEGIN = h2.PREFACE + h2.frame(h2.SETTINGS, 0, 0)
+
+
+REQUEST = [
+    (":method", "POST"),
+    (":scheme", "http"),
+    (":path", DO),
+    ("te", "trailers"),
+    ("content-type", "application/grpc"),
+]
+ASK = h2.frame(h2.HEADERS, h2.END_HEADERS, 1, Encoder().encode(REQUEST))
 
 
 def plain(server: Server) -> socket.socket:
@@ -91,15 +102,21 @@ def test_names_and_any_address(address: str) -> None:
 
 
 def test_connections_are_limited(tmp_path: Path) -> None:
-    """One too many is hung up on; when another leaves there is room."""
-    with looping(tmp_path, bounds=Bounds(connections=3)) as server:
-        held = [plain(server) for _ in range(3)]
+    """Who asks takes the place of who never did; where all ask, one too many is hung up on, until
+    one leaves."""
+    with looping(tmp_path, bounds=Bounds(connections=3)) as server, ExitStack() as ending:
+        held = [ending.enter_context(plain(server)) for _ in range(3)]
         until(lambda: peers(server) == 3, "they are accepted")
-        with plain(server) as more:
-            assert is_closed(more)
-        for sock in held:
-            sock.close()
-        until(lambda: peers(server) == 0, "they left")
+        assert server.call(b"x", timeout=10) == b"x"
+        assert is_closed(held[0])
+        held[1].sendall(BEGIN + ASK)
+        held[2].sendall(BEGIN + ASK)
+        until(lambda: not any(peer.silent for peer in list(server.loop._peers.values())), "asked")
+        assert is_closed(ending.enter_context(plain(server)))
+        held[1].close()
+        until(lambda: peers(server) == 2, "it left")
+        with server.connect() as other:
+            assert other.unary_unary(DO)(b"x", timeout=10) == b"x"
         assert server.call(b"x", timeout=10) == b"x"
 
 

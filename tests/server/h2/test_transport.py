@@ -160,7 +160,7 @@ def test_overload_is_a_fault_of_the_service(slow: Slow, tmp_path: Path) -> None:
     log = Lines()
     service = Service(Recorder(), log)
     service.engine = Engine("routes", "memory", "waiting")  # type: ignore[arg-type]
-    transport = H2(Settings(), service, Bounds(threads=2, waiting=4))
+    transport = H2(Settings(), service, bounds=Bounds(threads=2, waiting=4))
     asked = Asked(transport, service, tmp_path)
     message = check("/ip").SerializeToString()
     try:
