@@ -15,14 +15,16 @@ from grpc_reflection.v1alpha import reflection
 from authz.config import Settings
 from authz.server.service import NAME, Deferred, Service
 from authz.server.tls import Certificates, Loaded
-from authz.server.transport import AddressInUse
+from authz.server.transport import WAITING, AddressInUse
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+#: Seconds for a handshake, of TLS and HTTP/2.
+HANDSHAKE = 10.0
 #: Calls of any kind at once; gRPC itself refuses more, before their messages are read.
 MOST = 1024
-#: Calls that wait or run, for each thread: in all some tenths of a second of a hanging store.
-QUEUED = 4
+#: Threads for what is not a Check, so that health is told while Checks wait.
+OTHERS = 4
 
 
 class Grpcio:
@@ -36,8 +38,8 @@ class Grpcio:
         )
         self._announce(NOT_SERVING)
         self._certificates = certificates
-        self.threads = Threads(settings.threads, settings.threads * QUEUED)
-        self._server = _server(settings, self.threads)
+        self.threads = Threads(settings.threads, WAITING)
+        self._server = _server(settings)
         self._server.add_generic_rpc_handlers((_handler(service, self.threads),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if settings.reflection:
@@ -57,7 +59,7 @@ class Grpcio:
         except RuntimeError:
             raise AddressInUse(f"{address} cannot be listened on; is it in use?") from None
         self._server.start()
-        return int(port)
+        return 0 if address.startswith("unix:") else int(port)
 
     def serving(self) -> None:
         self._announce(SERVING)
@@ -71,7 +73,7 @@ class Grpcio:
 
 
 class Threads(ThreadPoolExecutor):
-    """Threads for so many calls, waiting or running. What is too much comes to one more thread,
+    """Threads for so many Checks, waiting or running. What is too much comes to one more thread,
     `spare`, where nothing may wait: so it is answered at once, by a refusal if need be."""
 
     def __init__(self, threads: int, most: int) -> None:
@@ -109,21 +111,24 @@ def _handler(service: Service, threads: Threads) -> grpc.GenericRpcHandler:
             return answer
         return service.shed(answer) if threads.spare else service.finish(answer)
 
+    check.experimental_thread_pool = threads  # type: ignore[attr-defined]
     method = grpc.unary_unary_rpc_method_handler(check)
     return grpc.method_handlers_generic_handler(NAME, {"Check": method})
 
 
-def _server(settings: Settings, threads: Threads) -> grpc.Server:
+def _server(settings: Settings) -> grpc.Server:
     options = [
         # Two servers on one port would share connections, not requests, and hide a mistake.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_metadata_size", 64 * 1024),
+        ("grpc.server_handshake_timeout_ms", int(HANDSHAKE * 1000)),
         # Envoy pings; the default counts that as abuse and closes the connection.
         ("grpc.http2.min_ping_interval_without_data_ms", 500),
         ("grpc.http2.max_ping_strikes", 0),
     ]
-    return grpc.server(threads, options=options, maximum_concurrent_rpcs=MOST)
+    others = ThreadPoolExecutor(OTHERS, thread_name_prefix="other")
+    return grpc.server(others, options=options, maximum_concurrent_rpcs=MOST)
 
 
 def _credentials(certificates: Certificates) -> grpc.ServerCredentials:

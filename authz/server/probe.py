@@ -46,7 +46,7 @@ def _pem(path: Path) -> bytes:
 def probe(target: str, timeout: float, trust: Trust | None = None) -> str:
     """`SERVING`, `NOT_SERVING`, or the gRPC status that came instead."""
     request = health_pb2.HealthCheckRequest(service=NAME)
-    with _channel(target, trust) as channel:
+    with connect(target, trust) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(
                 request, timeout=timeout, wait_for_ready=True
@@ -56,7 +56,8 @@ def probe(target: str, timeout: float, trust: Trust | None = None) -> str:
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
 
-def _channel(target: str, trust: Trust | None) -> grpc.Channel:
+def connect(target: str, trust: Trust | None) -> grpc.Channel:
+    """A channel to a worker; None: in plain text."""
     if trust is None:
         return grpc.insecure_channel(target)
     credentials = grpc.ssl_channel_credentials(trust.ca, trust.key, trust.cert)

@@ -11,6 +11,10 @@ from authz.server.tls import Certificates
 
 logger = logging.getLogger("authz")
 
+#: Checks that wait for a thread or run on one; further ones that would have to are shed. It bounds
+#: memory. How long they wait is bounded by the callers' deadlines: whose time is up is not begun.
+WAITING = 512
+
 
 class AddressInUse(Exception):
     """Nothing can listen there."""

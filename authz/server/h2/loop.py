@@ -21,6 +21,7 @@ from authz.server.h2.pool import Pool
 from authz.server.h2.room import Room
 from authz.server.h2.stream import Limits
 from authz.server.h2.tls import Tls
+from authz.server.transport import WAITING
 
 logger = logging.getLogger("authz")
 
@@ -32,8 +33,8 @@ class Bounds(Struct, frozen=True):
     """What the server as a whole takes."""
 
     threads: int = 16
-    #: Calls that wait for a thread or run on one: some tenths of a second of work.
-    waiting: int = 512
+    #: Calls that wait for a thread or run on one.
+    waiting: int = WAITING
     connections: int = 1024
     #: Octets of requests that wait, for the rest of them or for a thread.
     room: int = 128 * 1024 * 1024
@@ -79,7 +80,10 @@ class Loop:
         return 0 if first.family == socket.AF_UNIX else int(first.getsockname()[1])
 
     def stop(self, grace: float) -> None:
-        """Take no more connections, answer within `grace` seconds what was asked, and end."""
+        """Take no more connections, answer within `grace` seconds what was asked, and end. Of no
+        effect the second time."""
+        if self._poll.closed:
+            return
         deadline = time.monotonic() + grace
         if self._thread is not None:
             self.call(lambda: self._begin_stop(deadline))

@@ -16,8 +16,9 @@ class Limits(Struct, frozen=True):
     """What one peer may ask of us; sizes in octets, times in seconds."""
 
     message: int = 4 * 1024 * 1024
-    #: Bounds, times the cost of a Check, how long a request waits unseen in the socket.
-    streams: int = 256
+    #: As many as Envoy's circuit breaker lets through (envoy/envoy.yaml): what it sends before it
+    #: has read our settings is not refused, either.
+    streams: int = 1024
     headers: int = 64 * 1024
     #: What long messages together may hold while they come; one alone may hold more.
     long: int = 16 * 1024 * 1024

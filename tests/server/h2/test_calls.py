@@ -1,4 +1,4 @@
-"""What grpcio's own client makes of the loop, over a Unix socket and over TCP."""
+"""What grpcio's own client makes of the loop, over a Unix socket and over TCP with mutual TLS."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.waiting import until
 Code = grpc.StatusCode
 
 
-@pytest.fixture(params=["unix", "tcp"])
+@pytest.fixture(params=["unix", "tls"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     with looping(tmp_path, request.param) as made:
         yield made
