@@ -48,8 +48,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     listen: Annotated[
         str,
         Meta(
-            description="Where workers listen: HOST:PORT (worker n on PORT+n) or "
-            "unix:/DIR/{worker}.sock."
+            description="Where workers listen: unix:/DIR/{worker}.sock, HOST:PORT (worker n on "
+            "PORT+n), or both with a comma between them."
         ),
     ] = "127.0.0.1:9000"
     workers: Annotated[int, Meta(ge=1, le=256, description="Processes that serve.")] = (

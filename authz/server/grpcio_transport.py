@@ -51,6 +51,11 @@ class Grpcio:
             self._health.set(name, status)
 
     def listen(self, address: str) -> int:
+        ports = [self._add(each) for each in address.split(",")]
+        self._server.start()
+        return ports[-1]
+
+    def _add(self, address: str) -> int:
         try:
             if self._certificates is None:
                 port = self._server.add_insecure_port(address)
@@ -58,7 +63,6 @@ class Grpcio:
                 port = self._server.add_secure_port(address, _credentials(self._certificates))
         except RuntimeError:
             raise AddressInUse(f"{address} cannot be listened on; is it in use?") from None
-        self._server.start()
         return 0 if address.startswith("unix:") else int(port)
 
     def serving(self) -> None:

@@ -27,8 +27,8 @@ class Transport(Protocol):
     """
 
     def listen(self, address: str) -> int:
-        """Serve at `unix:PATH` or HOST:PORT. The port, or 0 for a Unix socket. Raises
-        `AddressInUse`."""
+        """Serve at `unix:PATH` or HOST:PORT, or at several with a comma between them. The port of
+        the last, or 0 for a Unix socket. Raises `AddressInUse`."""
         ...
 
     def serving(self) -> None:

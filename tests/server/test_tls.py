@@ -24,6 +24,7 @@ from authz.cli import app
 from authz.config import Settings, SettingsError, TlsFiles, read
 from authz.server import grpcio_transport, tls
 from authz.server.h2 import frames as h2
+from authz.server.h2 import loop
 from authz.server.h2.loop import Bounds
 from authz.server.h2.peer import Stay
 from authz.server.h2.transport import H2
@@ -37,6 +38,7 @@ from tests.support.checks import Seen
 from tests.support.transports import BOTH, CHECK, MESSAGE, Asked, Lines, asking, seen
 from tests.support.waiting import until
 
+PORT = "127.0.0.1:0"
 NOT_READY = Seen("fault", 503, "not_ready")
 
 
@@ -89,12 +91,12 @@ def context(ca: Authority, *alpn: str) -> ssl.SSLContext:
 # -- who is served ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tcp", [False, True], ids=["unix", "tcp"])
-def test_checks_and_probes(kind: str, ca: Authority, tmp_path: Path, *, tcp: bool) -> None:
+@pytest.mark.parametrize("address", ["", PORT], ids=["unix", "tcp"])
+def test_checks_and_probes(kind: str, ca: Authority, tmp_path: Path, address: str) -> None:
     """Over TLS, on either kind of socket; a client that speaks plain text or believes another CA is
     not served."""
     other = Authority(tmp_path, "other")
-    with asking(kind, tmp_path, tcp=tcp, trust=ca.trust(), **files(ca)) as asked:
+    with asking(kind, tmp_path, address=address, trust=ca.trust(), **files(ca)) as asked:
         assert seen(asked.check(MESSAGE, timeout=10)) == NOT_READY
         assert probe(asked.address, 10, ca.trust()) == "NOT_SERVING"
         assert probe(asked.address, 0.3) != "NOT_SERVING"
@@ -188,9 +190,10 @@ def test_a_handshake_that_never_ends(
 ) -> None:
     """Is ended by us, and keeps nobody waiting."""
     monkeypatch.setattr(grpcio_transport, "HANDSHAKE", 0.2)
+    monkeypatch.setattr(loop, "QUIET", 0.05)
     service = Service(Recorder(), Lines())
     made = read({"transport": kind, **files(ca)}, {}, None)
-    asked = Asked(_impatient(kind, service, made), service, "127.0.0.1:0", ca.trust())
+    asked = Asked(_impatient(kind, service, made), service, PORT, ca.trust())
     try:
         with dial(asked.address) as sock:
             sock.sendall(said)
@@ -221,7 +224,7 @@ def test_new_files_are_taken_up(
 ) -> None:
     """Without a restart; bad ones are named once, and the last good ones stay in use."""
     monkeypatch.setattr(tls, "LOOK", 0.0)
-    with asking(kind, tmp_path, tcp=True, trust=ca.trust(), **files(ca)) as asked:
+    with asking(kind, tmp_path, address=PORT, trust=ca.trust(), **files(ca)) as asked:
         first = _shown(asked, ca)
         assert _shown(asked, ca) == first
         (tmp_path / "server.key").write_text("not a key")
@@ -249,7 +252,7 @@ def test_a_new_ca_of_clients_is_taken_up(
     clients = tmp_path / "clients.pem"
     clients.write_bytes(ca.file.read_bytes())
     settings = {**files(ca), "tls_client_ca_file": str(clients)}
-    with asking(kind, tmp_path, tcp=True, trust=old, **settings) as asked:
+    with asking(kind, tmp_path, address=PORT, trust=old, **settings) as asked:
         assert probe(asked.address, 10, old) == "NOT_SERVING"
         clients.write_bytes(newer.file.read_bytes())
         assert probe(asked.address, 10, new) == "NOT_SERVING"

@@ -20,7 +20,7 @@ from authz.server.h2.transport import H2
 from authz.server.metrics import CHECKS, Recorder
 from authz.server.probe import probe
 from authz.server.service import NAME, Service
-from authz.server.transport import open_transport
+from authz.server.transport import AddressInUse, open_transport
 from tests.support.checks import Seen, check
 from tests.support.transports import BOTH, MESSAGE, Asked, Lines, Slow, asking, ended, seen
 from tests.support.valkey import Valkey
@@ -51,6 +51,19 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
 
 def test_the_one_that_is_set(asked: Asked, kind: str) -> None:
     assert isinstance(asked.transport, {"h2": H2, "grpcio": Grpcio}[kind])
+
+
+def test_several_addresses(kind: str, tmp_path: Path) -> None:
+    """A Unix socket and a port at once; all or none."""
+    socket = f"unix:{tmp_path}/t.sock"
+    with asking(kind, tmp_path, address=f"{socket},127.0.0.1:0") as asked:
+        port = asked.address.rpartition(":")[2]
+        for address in (socket, f"127.0.0.1:{port}"):
+            assert probe(address, 10) == "NOT_SERVING"
+        other = open_transport(Settings(transport=kind), asked.service)
+        with pytest.raises(AddressInUse, match=f"127.0.0.1:{port} cannot be listened on"):
+            other.listen(f"unix:{tmp_path}/other.sock,127.0.0.1:{port}")
+        other.stop(0)
 
 
 def test_the_default_is_the_fast_one() -> None:

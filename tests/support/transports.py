@@ -68,14 +68,14 @@ def asking(
     kind: str,
     directory: Path,
     *,
-    tcp: bool = False,
+    address: str = "",
     trust: Trust | None = None,
     **settings: Any,
 ) -> Iterator[Asked]:
-    """A running one, on a Unix socket or on TCP's loopback."""
+    """A running one, on a Unix socket if nothing else is said."""
     service = Service(Recorder(), Lines())
     transport = open_transport(read({"transport": kind, **settings}, {}, None), service)
-    made = Asked(transport, service, "127.0.0.1:0" if tcp else f"unix:{directory}/t.sock", trust)
+    made = Asked(transport, service, address or f"unix:{directory}/t.sock", trust)
     try:
         yield made
     finally:

@@ -69,15 +69,15 @@ class Loop:
         self._thread: threading.Thread | None = None
 
     def listen(self, address: str) -> int:
-        """Start to serve; the port, or 0 for a Unix socket. Raises `AddressInUse`."""
-        sockets = listening.listen(address)
+        """Start to serve, where a `Transport` would. Raises `AddressInUse`."""
+        sockets = listening.listen_all(address.split(","))
         for sock in sockets:
             self._listeners[sock.fileno()] = sock
             self._poll.register(sock, READ)
         self._thread = threading.Thread(target=self._run, name="h2", daemon=True)
         self._thread.start()
-        first = sockets[0]
-        return 0 if first.family == socket.AF_UNIX else int(first.getsockname()[1])
+        last = sockets[-1]
+        return 0 if last.family == socket.AF_UNIX else int(last.getsockname()[1])
 
     def stop(self, grace: float) -> None:
         """Take no more connections, answer within `grace` seconds what was asked, and end. Of no
