@@ -39,8 +39,9 @@ class Connection:
         self.streams = Streams(limits, defer, room or Room(limits.long), clock)
         self.out = self.streams.outbox.out
         self.closing = False
-        #: Whether the peer has shown that it speaks HTTP/2.
-        self.settled = False
+        self._clock, self._settled = clock, False
+        #: Since when the peer owes the end of something: of its preface, or of a header block.
+        self.owed: float | None = clock()
         self._heads = Heads(methods, limits.headers)
         self._rest = b""
         self._preface = False
@@ -147,18 +148,20 @@ class Connection:
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if self._block is not None and (kind != h2.CONTINUATION or stream != self._block_of[0]):
             raise Broken(h2.PROTOCOL)
-        if not self.settled and (kind != h2.SETTINGS or flags & h2.ACK):
+        if not self._settled and (kind != h2.SETTINGS or flags & h2.ACK):
             raise Broken(h2.PROTOCOL)
         self._frames.get(kind, self._on_other)(stream, flags, payload)
-
-    # -- header blocks -----------------------------------------------------------------------------
 
     def _on_headers(self, stream: int, flags: int, payload: bytes) -> None:
         block = h2.block_of(flags, stream, payload)
         if flags & END_HEADERS:
             self._headers(stream, flags, block)
         else:
-            self._block, self._block_of = bytearray(block), (stream, flags)
+            self._block, self._block_of, self.owed = (
+                bytearray(block),
+                (stream, flags),
+                self._clock(),
+            )
 
     def _on_continuation(self, stream: int, flags: int, payload: bytes) -> None:
         if self._block is None:
@@ -168,7 +171,7 @@ class Connection:
         if len(self._block) > self._limits.headers:
             raise Broken(h2.CALM)
         if flags & END_HEADERS:
-            block, self._block = bytes(self._block), None
+            block, self._block, self.owed = bytes(self._block), None, None
             self._headers(stream, self._block_of[1], block)
 
     def _headers(self, stream: int, flags: int, block: bytes) -> None:
@@ -225,9 +228,9 @@ class Connection:
             if payload:
                 raise Broken(h2.FRAME_SIZE)
             return self._glitch()
-        if self.settled:
+        if self._settled:
             self._glitch(HEAVY)
-        self.settled = True
+        self._settled, self.owed = True, None
         outbox = self.streams.outbox
         for name, value in h2.settings_of(payload).items():
             if name == h2.INITIAL_WINDOW:

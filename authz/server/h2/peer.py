@@ -33,7 +33,7 @@ BATCH = 32
 class Stay(Struct, frozen=True):
     """How long a connection may stay, in seconds."""
 
-    #: Until the peer has said that it speaks HTTP/2, and TLS before that.
+    #: Until the peer has said that it speaks HTTP/2, and TLS before that; and for a header block.
     handshake: float = 10.0
     #: Without a call; and in all. It is then asked to go, and gets `grace` for it.
     idle: float = 900.0
@@ -132,7 +132,7 @@ class Peer:
         http = self.http
         if http.streams.open or http.streams.outbox.unsent:
             http.streams.expire(now)
-        if not http.settled and now - self._came > stay.handshake:
+        if http.owed is not None and now - http.owed > stay.handshake:
             raise Gone
         if self._unsent and now - self._moved > stay.stuck:
             raise Gone

@@ -149,8 +149,12 @@ def test_out_of_descriptors(
     assert os.strerror(errno.EMFILE) in caplog.text
 
 
-@pytest.mark.parametrize("said", [b"", h2.PREFACE[:7], h2.PREFACE])
+BEGUN = h2.frame(h2.HEADERS, 0, 1, b"") + h2.frame(h2.CONTINUATION, 0, 1, b"")
+
+
+@pytest.mark.parametrize("said", [b"", h2.PREFACE[:7], h2.PREFACE, BEGIN + BEGUN])
 def test_who_says_nothing_must_go(tmp_path: Path, said: bytes) -> None:
+    """Nor may a header block be left half said."""
     with (
         looping(tmp_path, bounds=Bounds(stay=Stay(handshake=0.1))) as server,
         plain(server) as sock,
