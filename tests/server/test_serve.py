@@ -179,9 +179,6 @@ def test_an_address_in_use_ends_the_command(store: Valkey) -> None:
     ("flags", "complaint"),
     [
         (["--listen", "nowhere"], "--listen: expected HOST:PORT or unix:"),
-        (["--listen", "h:65535", "--workers", "2"], "--listen: expected HOST:PORT or unix:"),
-        (["--listen", ":9000"], "--listen: expected HOST:PORT or unix:"),
-        (["--listen", "unix:/tmp/{worker}.sock,"], "--listen: expected HOST:PORT or unix:"),
         (["--listen", "unix:/tmp/x.sock", "--workers", "2"], "needs {worker} in its name"),
         (["--workers", "0"], "--workers: expected 'int' >= 1"),
         (["--redis-url", "http://x"], "expected redis://HOST:PORT/DB"),
@@ -230,6 +227,13 @@ def test_reflection_is_an_option(store: Valkey) -> None:
 def test_addresses(listen: str, workers: int, expected: list[str]) -> None:
     """One address a worker, so that Envoy balances requests and not connections."""
     assert addresses(listen, workers) == expected
+
+
+@pytest.mark.parametrize("listen", ["h:65535", ":9000", "h:0", "h", "", "unix:/{worker},", "a,b"])
+def test_no_addresses(listen: str) -> None:
+    """Of two workers: what is expected is said."""
+    with pytest.raises(ValueError, match="--listen: expected HOST:PORT or unix:"):
+        addresses(listen, 2)
 
 
 def test_sockets_and_ports_of_their_own(store: Valkey) -> None:

@@ -24,7 +24,8 @@ THREADS, WAITING = 2, 4
 
 
 class Do(Unary):
-    """`echo…`, `count…`, `big N`, `fail`, `boom`; `slow…` waits for the gate, and is in `ran`."""
+    """`echo…`, `count…`, `big N`, `fail`, `boom`; `later…` is an echo by a thread; `slow…` waits
+    for the gate there, and is in `ran`."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -34,7 +35,7 @@ class Do(Unary):
         self.shed_ones: list[bytes] = []
 
     def answer(self, message: bytes) -> Any:
-        if message.startswith(b"slow"):
+        if message.startswith((b"slow", b"later")):
             return (message,)
         if message.startswith(b"big"):
             return b"x" * int(message[3:])
@@ -47,6 +48,8 @@ class Do(Unary):
         return message
 
     def finish(self, deferred: tuple[bytes]) -> bytes:
+        if deferred[0].startswith(b"later"):
+            return deferred[0]
         self.ran.append(deferred[0])
         self.entered.release()
         assert self.gate.wait(20)

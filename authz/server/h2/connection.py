@@ -157,11 +157,8 @@ class Connection:
         if flags & END_HEADERS:
             self._headers(stream, flags, block)
         else:
-            self._block, self._block_of, self.owed = (
-                bytearray(block),
-                (stream, flags),
-                self._clock(),
-            )
+            self._block, self._block_of = bytearray(block), (stream, flags)
+            self.owed = self._clock()
 
     def _on_continuation(self, stream: int, flags: int, payload: bytes) -> None:
         if self._block is None:
