@@ -243,8 +243,13 @@ def _check(address: str, request: CheckRequest) -> CheckResponse:
 
 
 def environment(url: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Ours, with this store and the tests' key ring, and none of the caller's settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AUTHZ_")}
+    """Ours, with this store and the tests' key ring, and none of the caller's settings but the
+    transport (`pytest --transport`)."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("AUTHZ_") or name == "AUTHZ_TRANSPORT"
+    }
     ours = {
         "AUTHZ_REDIS_URL": url,
         "AUTHZ_KEYRING": RING,
