@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
@@ -66,8 +67,9 @@ _APISIX_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
 RESERVED = ("x-consumer-username", "x-consumer-custom-id", "x-consumer-groups")
 
 
-#: A scheme's kind as the name of a field.
+#: A scheme's kind as the name of a field, and the values of all these fields at once.
 _FIELDS = {kind: kind.replace("-", "_") for kind in SCHEMES}
+_VALUES = attrgetter(*_FIELDS.values())
 
 
 def _choice(name: str, member: str) -> type[Struct]:
@@ -241,15 +243,14 @@ def _place_first(message: str, whole: str = "document") -> str:
 
 def chosen(choice: Any) -> tuple[str, Any]:
     """(kind, value) of the one scheme that an entry names."""
-    for kind, field in _FIELDS.items():
-        value = getattr(choice, field)
+    for kind, value in zip(_FIELDS, _VALUES(choice), strict=True):
         if value is not UNSET:
             return kind, value
     raise LookupError
 
 
 def _count(choice: Any) -> int:
-    return sum([getattr(choice, field) is not UNSET for field in _FIELDS.values()])
+    return len(_FIELDS) - _VALUES(choice).count(UNSET)
 
 
 def schemes_of(auth: Any, profile: Profile) -> list[Scheme]:
@@ -358,6 +359,8 @@ def resolve_consumer(
     """The same for one consumer, whose places begin with `at`."""
     lenient = profile.startswith("apisix")
     kept = list(_resolved(f"{at}credentials", consumer, base, lenient=lenient))
+    if kept == consumer.credentials:
+        return consumer
     return msgspec.structs.replace(consumer, credentials=kept)
 
 
@@ -366,16 +369,20 @@ def _resolved(place: str, consumer: ConsumerEntry, base: Path, *, lenient: bool)
         kind, draft = draft_of(entry)
         try:
             changes = {
-                field: value.resolve(base)
+                field: resolved
                 for field in draft.__struct_fields__  # type: ignore[attr-defined]
                 if isinstance(value := getattr(draft, field), Secret)
+                and (resolved := value.resolve(base)) is not value
             }
         except Unresolved as error:
             if lenient:
                 continue
             raise DocumentError(f"{place}[{number}].{kind}: {error}") from None
-        resolved = msgspec.structs.replace(cast(Any, draft), **changes)
-        yield msgspec.structs.replace(entry, **{_FIELDS[kind]: resolved})
+        if not changes:
+            yield entry
+            continue
+        followed = msgspec.structs.replace(cast(Any, draft), **changes)
+        yield msgspec.structs.replace(entry, **{_FIELDS[kind]: followed})
 
 
 def schema() -> dict[str, Any]:

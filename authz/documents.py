@@ -125,7 +125,7 @@ def _merged(parts: Sequence[_Part]) -> Document:
 def _whole(path: Path, before: str) -> _Part:
     with _readable(path):
         text = path.read_text(encoding="utf-8")
-    with _At(before):
+    with _placed(before):
         plain = read_text(text)
         document = resolve(decode(plain if plain is not None else {}), path.parent)
     named = isinstance(plain, dict) and "profile" in plain
@@ -144,7 +144,7 @@ def _head(path: Path) -> _Part:
             raise DocumentError(f"{path}: cannot be read: not a file that can be read twice")
     plain = None
     if line.strip():
-        with _At(f"{path}:1: "):
+        with _placed(f"{path}:1: "):
             plain = _plain(line)
             if isinstance(plain, dict) and "username" not in plain and plain.keys() & _POLICY:
                 require_storable(plain)
@@ -158,16 +158,18 @@ _POLICY = {"profile", "services"}
 
 
 def _lines(part: _Part, profile: Any) -> Iterator[Placed]:
+    name, base, number = str(part.path), part.path.parent, 0
     with _readable(part.path), part.path.open("rb") as file:
-        number = 0
         while line := file.readline(MAX_LINE + 1):
             number += 1
             if number <= (part.skip or 0) or line.isspace():
                 continue
-            at = f"{part.path}:{number}: "
-            with _At(at):
+            at = f"{name}:{number}: "
+            try:
                 entry = decode_consumer(_plain(line), profile)
-                entry = resolve_consumer("", entry, part.path.parent, profile)
+                entry = resolve_consumer("", entry, base, profile)
+            except DocumentError as error:
+                raise DocumentError(f"{at}{error}") from None
             yield Placed(at, entry, len(line))
 
 
@@ -191,20 +193,13 @@ def _complaint(line: bytes) -> str:
     return "not JSON that says one thing: a name twice, NaN, endless digits, half a character"
 
 
-class _At:
-    """A `DocumentError` within gets this before its text. No generator: it is entered often."""
-
-    __slots__ = ("_at",)
-
-    def __init__(self, at: str) -> None:
-        self._at = at
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, DocumentError):
-            raise DocumentError(f"{self._at}{error}") from None
+@contextmanager
+def _placed(at: str) -> Iterator[None]:
+    """A `DocumentError` within gets this before its text."""
+    try:
+        yield
+    except DocumentError as error:
+        raise DocumentError(f"{at}{error}") from None
 
 
 @contextmanager
