@@ -64,11 +64,16 @@ class Changes(Struct):
 class Silent(Observer):
     """For commands, which are not measured."""
 
-    def cache(self, kind: str, *, hit: bool) -> None: ...
+    def lookups(self, kind: str, *, hit: bool) -> Callable[[], object]:
+        return lambda: None
 
     def store(self, seconds: float, error: str | None) -> None: ...
 
     def link(self, event: str) -> None: ...
+
+    def refused(self, kind: str) -> None: ...
+
+    def change_lag(self, seconds: float) -> None: ...
 
     def key_set(self, error: str | None) -> None: ...
 
@@ -118,7 +123,7 @@ class Catalog:
 
     def load(self, kind: str, key: str) -> Any:
         """One record as a worker would read it now, or None."""
-        return self._records.load(kind, key)
+        return self._records.load(kind, [key])[-1]
 
     def is_claimed(self, tenant: str, nonce: str) -> bool:
         """Whether a nonce was used."""
@@ -171,7 +176,9 @@ class Catalog:
         the next one."""
         epoch = Epoch(version.epoch.id, version.epoch.revision + 1)
         raw = self.codec.encode(self.keys.epoch, epoch)
-        self._store.transaction(self.keys.epoch, version.raw, raw, writes)
+        at = b"%d" % self._store.clock(self.keys.changed)
+        marks = {self.keys.changed: at, self.keys.epoch: raw}
+        self._store.transaction(self.keys.epoch, version.raw, marks, writes)
         return Version(raw, epoch)
 
     def write(self, version: Version, changes: Changes) -> Version:
@@ -209,7 +216,8 @@ class Catalog:
         version = self.version()
         for names in self.names():
             version = self.write(version, removal(self.accounts(names).values()))
-        self._store.delete([self.keys.config, self.keys.epoch, self.keys.consumers])
+        keys = self.keys
+        self._store.delete([keys.config, keys.epoch, keys.consumers, keys.changed])
 
 
 def removal(accounts: Iterable[Account]) -> Changes:

@@ -165,6 +165,18 @@ class RedisStore:
         """Record a key for so many seconds; False when it is recorded already. Atomic."""
         return self._call("set", key, b"1", nx=True, ex=seconds) is not None
 
+    def clock(self, key: str) -> int:
+        """The time by the clock of the server that holds `key`: microseconds since 1970."""
+        with translated():
+            client = self._connected()
+            there = (
+                {"target_nodes": client.get_node_from_key(key)}
+                if isinstance(client, RedisCluster)
+                else {}
+            )
+        seconds, microseconds = self._call("time", **there)
+        return int(seconds) * 1_000_000 + int(microseconds)
+
     def _call(self, command: str, *args: Any, **options: Any) -> Any:
         started = time.monotonic()
         if started < self._closed_until:
@@ -211,9 +223,11 @@ class RedisStore:
         """Ask the store again at once: somebody saw it answer."""
         self._pause, self._closed_until, self._timeouts = FIRST_PAUSE, 0.0, 0
 
-    def transaction(self, guard: str, expected: bytes | None, now: bytes, writes: Writes) -> None:
-        """All or nothing, provided that `guard` still holds `expected`; it holds `now` then.
-        Raises `StoreConflict`."""
+    def transaction(
+        self, guard: str, expected: bytes | None, marks: dict[str, bytes], writes: Writes
+    ) -> None:
+        """All or nothing, provided that `guard` still holds `expected`; `marks` are set last, the
+        guard's new value among them. Raises `StoreConflict`."""
         with translated(), self._connected().pipeline(transaction=True) as pipe:
             pipe.watch(guard)
             if pipe.get(guard) != expected:
@@ -221,7 +235,7 @@ class RedisStore:
             pipe.multi()
             # Not by the methods of their names: of a cluster's client these refuse several keys,
             # which here are all in one slot.
-            for command in (*writes.commands(), ("SET", guard, now)):
+            for command in (*writes.commands(), ("MSET", *chain(*marks.items()))):
                 pipe.execute_command(*command)
             pipe.execute()
 

@@ -109,6 +109,15 @@ def test_a_full_store_still_answers_reads(own_valkey: Valkey) -> None:
     assert store.read(["a"]) == [b"1"]
 
 
+def test_the_stores_time_is_its_own(store: Valkey) -> None:
+    """In microseconds."""
+    target = store_at(store.url)
+
+    before = target.clock("t")
+    seconds, microseconds = store.client().time()
+    assert before <= seconds * 1_000_000 + microseconds <= target.clock("t")
+
+
 def test_a_nonce_is_claimed_once(store: Valkey) -> None:
     """Of many who claim at the same moment exactly one gets it, and it expires by itself."""
     target = store_at(store.url)
@@ -132,16 +141,16 @@ def test_a_nonce_is_claimed_once(store: Valkey) -> None:
 def test_a_transaction_is_all_or_nothing(store: Valkey) -> None:
     """With the wrong guard nothing is written."""
     target = store_at(store.url)
-    target.transaction("g", None, b"1", Writes("s", {"a": b"x", "b": b"z"}, [], ["m"]))
+    target.transaction("g", None, {"g": b"1"}, Writes("s", {"a": b"x", "b": b"z"}, [], ["m"]))
     assert target.read(["g", "a"]) == [b"1", b"x"]
 
     with pytest.raises(StoreConflict):
-        target.transaction("g", b"0", b"2", Writes("s", {"a": b"y"}, ["b"], [], ["m"]))
+        target.transaction("g", b"0", {"g": b"2"}, Writes("s", {"a": b"y"}, ["b"], [], ["m"]))
 
     assert target.read(["g", "a", "b"]) == [b"1", b"x", b"z"]
     assert list(target.scan("s", 10)) == [["m"]]
 
-    target.transaction("g", b"1", b"2", Writes("s", {"a": b"y"}, ["b", "c"], [], ["m"]))
+    target.transaction("g", b"1", {"g": b"2"}, Writes("s", {"a": b"y"}, ["b", "c"], [], ["m"]))
     assert target.read(["g", "a", "b"]) == [b"2", b"y", None]
     assert list(target.scan("s", 10)) == [[]]
 
@@ -295,15 +304,16 @@ def test_in_a_cluster(tmp_path: Path) -> None:
         store = store_at(f"redis+cluster://127.0.0.1:{server.port}")
         ear = Ear(store)
         first = Writes("{x}:s", {"{x}:a": b"2", "{x}:b": b"3"}, [], ["m", "n"])
-        store.transaction("{x}:g", None, b"0", first)
+        store.transaction("{x}:g", None, {"{x}:g": b"0"}, first)
         again = Writes("{x}:s", {"{x}:c": b"4", "{x}:d": b"5"}, ["{x}:a", "{x}:b"], [], ["m"])
-        store.transaction("{x}:g", b"0", b"1", again)
+        store.transaction("{x}:g", b"0", {"{x}:g": b"1"}, again)
 
         read = store.read([f"{{x}}:{name}" for name in "gabcd"])
         assert read == [b"1", None, None, b"4", b"5"]
         assert list(store.scan("{x}:s", 10)) == [["n"]]
         with pytest.raises(StoreConflict):
-            store.transaction("{x}:g", b"0", b"2", first)
+            store.transaction("{x}:g", b"0", {"{x}:g": b"2"}, first)
+        assert store.clock("{x}:a") <= store.clock("{x}:b")
         until(lambda: "{x}:a" in ear.heard, "the change is heard")
     finally:
         server.close()
