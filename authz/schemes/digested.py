@@ -16,7 +16,7 @@ Hint = Annotated[str, Meta(max_length=64)]
 SHOWABLE = 24
 
 
-class Digested(Struct, frozen=True, omit_defaults=True):
+class Digested(Struct, frozen=True, omit_defaults=True, gc=False):
     """What is stored beside the digest, which is the look-up key."""
 
     hint: str = ""
