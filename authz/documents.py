@@ -137,11 +137,12 @@ def _whole(path: Path, before: str) -> _Part:
 
 def _head(path: Path) -> _Part:
     """A file of JSON Lines, and what its first line says of services."""
-    with _readable(path), path.open("rb") as file:
-        line = file.readline(MAX_LINE + 1)
+    with _readable(path):
+        if path.exists() and not path.is_file():
+            raise DocumentError(f"{path}: cannot be read twice: JSON Lines stand in a regular file")
         size = path.stat().st_size
-        if not path.is_file():
-            raise DocumentError(f"{path}: cannot be read: not a file that can be read twice")
+        with path.open("rb") as file:
+            line = file.readline(MAX_LINE + 1)
     plain = None
     if line.strip():
         with _placed(f"{path}:1: "):

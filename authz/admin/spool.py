@@ -93,8 +93,8 @@ class Spool:
     def _select(self, query: str, *values: Any) -> Iterator[Any]:
         with explained():
             cursor = self._db.execute(query, values)
-        while rows := cursor.fetchmany(CHUNK):
-            yield from rows
+            while rows := cursor.fetchmany(CHUNK):
+                yield from rows
 
     # -- names -------------------------------------------------------------------------------------
 
