@@ -31,7 +31,7 @@ _WHITE_SPACE = re.compile(r"[ \t]")
 _PLACE = Place(header="authorization")
 
 
-class Password(Struct, frozen=True, gc=False):
+class Password(Struct, frozen=True):
     """What is stored: the argon2id hash. The user name is the look-up key."""
 
     hashed: str

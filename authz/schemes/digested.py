@@ -16,7 +16,7 @@ Hint = Annotated[str, Meta(max_length=64)]
 SHOWABLE = 24
 
 
-class Digested(Struct, frozen=True, omit_defaults=True, gc=False):
+class Digested(Struct, frozen=True, omit_defaults=True):
     """What is stored beside the digest, which is the look-up key."""
 
     hint: str = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import time
 import tracemalloc
@@ -20,10 +19,6 @@ from authz.admin.credentials import credential_of
 from authz.admin.export import export
 from authz.admin.lines import TOLD
 from authz.admin.listing import Listing
-from authz.schemes.digested import Digested
-from authz.store.cache import Entry
-from authz.values import Consumer, Credential
-from tests.support.checks import check
 from tests.support.many import POLICY, Asked, asked, key_of, write_lines
 from tests.support.valkey import Valkey
 from tests.support.workers import catalog, running
@@ -128,18 +123,6 @@ def test_a_worker_starts_with_the_policy_alone(full: Full) -> None:
     # Once when it starts, perhaps once more when its link is up.
     assert found.calls["mget"] <= 2
     assert_little(found)
-
-
-def test_the_collector_of_cycles_is_not_told_of_records(full: Full) -> None:
-    """Looking through a million of them would hold up every Check of a worker for a second."""
-    with running(full.valkey.url) as client:
-        for number in range(3):
-            client.ask(check("/ip", ("apikey", key_of(number))))
-        cache = client.worker.store.cache  # type: ignore[union-attr]
-
-        assert len(cache) == 6
-        known = (Consumer, Credential, Digested, Entry)
-        assert [type(each) for each in gc.get_objects() if isinstance(each, known)] == []
 
 
 def test_lists_and_exports_come_in_batches(full: Full) -> None:
