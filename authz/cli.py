@@ -10,10 +10,12 @@ import msgspec
 import typer
 
 from authz import __version__
-from authz.admin import commands, explain_command, sign_command
+from authz.admin import commands, document_commands, explain_command, sign_command
 from authz.admin.catalog import Unknown
 from authz.admin.credentials import Refused
 from authz.admin.options import with_settings
+from authz.admin.plan import Unfinished
+from authz.admin.spool import SpoolError
 from authz.config import Settings, SettingsError
 from authz.contracts import StoreDown
 from authz.plain import DocumentError
@@ -27,9 +29,11 @@ MENDABLE = (
     KeyRingError,
     Refused,
     SettingsError,
+    SpoolError,
     StoreConflict,
     StoreDown,
     StoreUrlError,
+    Unfinished,
     Unknown,
 )
 
@@ -47,7 +51,7 @@ app = typer.Typer(
     file (redis_url) that --config names.""",
     rich_markup_mode="rich",
 )
-app.registered_commands.extend(commands.documents.registered_commands)
+app.registered_commands.extend(document_commands.app.registered_commands)
 app.registered_commands.extend(sign_command.app.registered_commands)
 app.registered_commands.extend(explain_command.app.registered_commands)
 app.add_typer(commands.consumer, name="consumer")

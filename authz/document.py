@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
@@ -66,20 +67,21 @@ _APISIX_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
 RESERVED = ("x-consumer-username", "x-consumer-custom-id", "x-consumer-groups")
 
 
-def _field(kind: str) -> str:
-    return kind.replace("-", "_")
+#: A scheme's kind as the name of a field, and the values of all these fields at once.
+_FIELDS = {kind: kind.replace("-", "_") for kind in SCHEMES}
+_VALUES = attrgetter(*_FIELDS.values())
 
 
 def _choice(name: str, member: str) -> type[Struct]:
     """A Struct with one optional field for each scheme, spelled as in documents."""
     fields = [
-        (_field(kind), scheme if member == "self" else getattr(scheme, member), UNSET)
+        (_FIELDS[kind], scheme if member == "self" else getattr(scheme, member), UNSET)
         for kind, scheme in SCHEMES.items()
     ]
     return defstruct(
         name,
         [(field, type_ | UnsetType, default) for field, type_, default in fields],
-        rename={_field(kind): kind for kind in SCHEMES},
+        rename={field: kind for kind, field in _FIELDS.items()},
         forbid_unknown_fields=True,
         frozen=True,
         kw_only=True,
@@ -159,6 +161,15 @@ class ConsumerEntry(Struct, frozen=True, forbid_unknown_fields=True):
     credentials: list[CredentialEntry] = []
 
 
+class Placed(NamedTuple):
+    """A consumer, and what its places in a document begin with: `consumers[3].`, or
+    `people.jsonl:17: `. `size` is its part of the whole document's."""
+
+    at: str
+    entry: ConsumerEntry
+    size: int
+
+
 class Document(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """All of it. `profile` is the default of every scheme's."""
 
@@ -166,17 +177,25 @@ class Document(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     services: list[ServiceEntry] = []
     consumers: list[ConsumerEntry] = []
 
+    @property
+    def policy(self) -> Document:
+        """What the workers need of it: everything but the consumers."""
+        return msgspec.structs.replace(self, consumers=[])
+
+    @property
+    def size(self) -> int:
+        return len(self.consumers)
+
+    def entries(self) -> Iterator[Placed]:
+        for index, consumer in enumerate(self.consumers):
+            yield Placed(f"consumers[{index}].", consumer, 1)
+
+    def located(self, text: str) -> str:
+        """A text that names places of `policy`."""
+        return text
+
 
 # -- reading ---------------------------------------------------------------------------------------
-
-
-def load(path: Path) -> Document:
-    """Read a document from a YAML or JSON file; secrets are resolved relative to it."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DocumentError(f"{path}: cannot be read: {error}") from None
-    return parse(text, path.parent)
 
 
 def parse(text: str, base: Path = Path()) -> Document:
@@ -196,33 +215,42 @@ def decode(plain: Any) -> Document:
     return document
 
 
+def decode_consumer(plain: Any, profile: Profile) -> ConsumerEntry:
+    """One of `consumers`, from plain values that JSON gave: places are relative to it."""
+    try:
+        consumer = msgspec.convert(plain, ConsumerEntry, dec_hook=_decode_secret)
+    except msgspec.ValidationError as error:
+        raise DocumentError(_place_first(str(error), "consumer")) from None
+    _check_consumer("", consumer, profile)
+    return consumer
+
+
 def _decode_secret(type_: type, written: Any) -> Any:
     if type_ is Secret:
         return Secret.decode(written)
     raise NotImplementedError(type_)
 
 
-def _place_first(message: str) -> str:
+def _place_first(message: str, whole: str = "document") -> str:
     """msgspec's `Expected `str`, got `int` - at `$.a`` as `a: expected str, got int`."""
     text, _, place = message.partition(" - at `")
     place = place.removeprefix("key` in `").removeprefix("$")
     text = text.replace("Object contains unknown field `", "unknown field `")
     text = text.replace("Object missing required field `", "missing field `").replace("`", "'")
     where = place.rstrip("`").lstrip(".")
-    return f"{where or 'document'}: {text[:1].lower()}{text[1:]}"
+    return f"{where or whole}: {text[:1].lower()}{text[1:]}"
 
 
 def chosen(choice: Any) -> tuple[str, Any]:
     """(kind, value) of the one scheme that an entry names."""
-    for kind in SCHEMES:
-        value = getattr(choice, _field(kind))
+    for kind, value in zip(_FIELDS, _VALUES(choice), strict=True):
         if value is not UNSET:
             return kind, value
     raise LookupError
 
 
 def _count(choice: Any) -> int:
-    return sum(getattr(choice, _field(kind)) is not UNSET for kind in SCHEMES)
+    return len(_FIELDS) - _VALUES(choice).count(UNSET)
 
 
 def schemes_of(auth: Any, profile: Profile) -> list[Scheme]:
@@ -262,7 +290,7 @@ def _check(document: Document) -> None:
             _check_auth(f"{place}.routes[{number}].auth", route.auth)
     _unique("consumers", [f"{c.tenant}/{c.username}" for c in document.consumers])
     for index, consumer in enumerate(document.consumers):
-        _check_consumer(f"consumers[{index}]", consumer, document.profile)
+        _check_consumer(f"consumers[{index}].", consumer, document.profile)
 
 
 def _unique(place: str, names: list[str]) -> None:
@@ -291,22 +319,22 @@ def _check_auth(place: str, auth: Any) -> None:
         raise DocumentError(f"{place}.same_consumer: only means something beside `all`")
 
 
-def _check_consumer(place: str, consumer: ConsumerEntry, profile: Profile) -> None:
+def _check_consumer(at: str, consumer: ConsumerEntry, profile: Profile) -> None:
     if profile.startswith("apisix") and not _APISIX_NAME.fullmatch(consumer.username):
         raise DocumentError(
-            f"{place}.username: the profile {profile} takes letters, digits, '_' and '-'"
+            f"{at}username: the profile {profile} takes letters, digits, '_' and '-'"
         )
     lower = [header.lower() for header in consumer.headers]
     if len(set(lower)) < len(lower):
-        raise DocumentError(f"{place}.headers: one name is given in two spellings")
+        raise DocumentError(f"{at}headers: one name is given in two spellings")
     for header in consumer.headers:
         if header.lower() in RESERVED:
-            raise DocumentError(f"{place}.headers: {header} is set by the authorizer itself")
+            raise DocumentError(f"{at}headers: {header} is set by the authorizer itself")
     for number, entry in enumerate(consumer.credentials):
         if _count(entry) != 1:
-            where = f"{place}.credentials[{number}]"
+            where = f"{at}credentials[{number}]"
             raise DocumentError(f"{where}: expected exactly one of {', '.join(SCHEMES)}")
-    _unique(f"{place}.credentials", [credential_id(entry) for entry in consumer.credentials])
+    _unique(f"{at}credentials", [credential_id(entry) for entry in consumer.credentials])
 
 
 # -- secrets ---------------------------------------------------------------------------------------
@@ -318,13 +346,22 @@ def resolve(document: Document, base: Path) -> Document:
     Under the APISIX profiles a credential whose reference leads nowhere is left out, as there;
     otherwise it refuses the document.
     """
-    consumers = []
-    for index, consumer in enumerate(document.consumers):
-        place = f"consumers[{index}].credentials"
-        lenient = document.profile.startswith("apisix")
-        kept = list(_resolved(place, consumer, base, lenient=lenient))
-        consumers.append(msgspec.structs.replace(consumer, credentials=kept))
+    consumers = [
+        resolve_consumer(placed.at, placed.entry, base, document.profile)
+        for placed in document.entries()
+    ]
     return msgspec.structs.replace(document, consumers=consumers)
+
+
+def resolve_consumer(
+    at: str, consumer: ConsumerEntry, base: Path, profile: Profile
+) -> ConsumerEntry:
+    """The same for one consumer, whose places begin with `at`."""
+    lenient = profile.startswith("apisix")
+    kept = list(_resolved(f"{at}credentials", consumer, base, lenient=lenient))
+    if kept == consumer.credentials:
+        return consumer
+    return msgspec.structs.replace(consumer, credentials=kept)
 
 
 def _resolved(place: str, consumer: ConsumerEntry, base: Path, *, lenient: bool) -> Iterator[Any]:
@@ -332,16 +369,20 @@ def _resolved(place: str, consumer: ConsumerEntry, base: Path, *, lenient: bool)
         kind, draft = draft_of(entry)
         try:
             changes = {
-                field: value.resolve(base)
+                field: resolved
                 for field in draft.__struct_fields__  # type: ignore[attr-defined]
                 if isinstance(value := getattr(draft, field), Secret)
+                and (resolved := value.resolve(base)) is not value
             }
         except Unresolved as error:
             if lenient:
                 continue
             raise DocumentError(f"{place}[{number}].{kind}: {error}") from None
-        resolved = msgspec.structs.replace(cast(Any, draft), **changes)
-        yield msgspec.structs.replace(entry, **{_field(kind): resolved})
+        if not changes:
+            yield entry
+            continue
+        followed = msgspec.structs.replace(cast(Any, draft), **changes)
+        yield msgspec.structs.replace(entry, **{_FIELDS[kind]: followed})
 
 
 def schema() -> dict[str, Any]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import redis
+from msgspec import Struct
 from redis import exceptions as errors
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
@@ -58,6 +60,32 @@ class Heard(NamedTuple):
 
 class StoreConflict(Exception):
     """Somebody else changed the store meanwhile; plan again."""
+
+
+class Writes(Struct):
+    """What one transaction writes; `added` and `removed` are members of the set `names`."""
+
+    names: str
+    sets: dict[str, bytes] = {}
+    deletes: list[str] = []
+    added: list[str] = []
+    removed: list[str] = []
+
+    @property
+    def size(self) -> int:
+        """How many keys it writes and deletes."""
+        return len(self.sets) + len(self.deletes)
+
+    def commands(self) -> Iterator[tuple[Any, ...]]:
+        """As the store is told them: few, of many keys."""
+        if self.deletes:
+            yield "DEL", *self.deletes
+        if self.sets:
+            yield "MSET", *chain.from_iterable(self.sets.items())
+        if self.added:
+            yield "SADD", self.names, *self.added
+        if self.removed:
+            yield "SREM", self.names, *self.removed
 
 
 def connect(target: Target, timeout: float, *, protocol: int = 2) -> Any:
@@ -121,9 +149,14 @@ class RedisStore:
         """The values under these keys; None for those that are not there."""
         return cast("list[bytes | None]", self._call("mget", list(keys)))
 
-    def members(self, key: str) -> set[str]:
-        found = cast("set[bytes]", self._call("smembers", key))
-        return {member.decode() for member in found}
+    def scan(self, key: str, count: int) -> Iterator[list[str]]:
+        """The members of a set, some `count` at a time; one may come twice."""
+        cursor: Any = 0
+        while True:
+            cursor, members = self._call("sscan", key, cursor, count=count)
+            yield [member.decode() for member in members]
+            if int(cursor) == 0:
+                return
 
     def delete(self, keys: Sequence[str]) -> None:
         self._call("delete", *keys)
@@ -191,31 +224,19 @@ class RedisStore:
         self._pause, self._closed_until, self._timeouts = FIRST_PAUSE, 0.0, 0
 
     def transaction(
-        self,
-        guard: str,
-        expected: bytes | None,
-        writes: dict[str, bytes],
-        deletes: Sequence[str],
-        members: tuple[str, Sequence[str], Sequence[str]],
+        self, guard: str, expected: bytes | None, marks: dict[str, bytes], writes: Writes
     ) -> None:
-        """All or nothing, provided that `guard` still holds `expected`.
-
-        `members` is (set, names to add, names to take out). Raises `StoreConflict`.
-        """
+        """All or nothing, provided that `guard` still holds `expected`; `marks` are set last, the
+        guard's new value among them. Raises `StoreConflict`."""
         with translated(), self._connected().pipeline(transaction=True) as pipe:
             pipe.watch(guard)
             if pipe.get(guard) != expected:
                 raise StoreConflict("the store was changed meanwhile")
             pipe.multi()
-            for key, value in writes.items():
-                pipe.set(key, value)
-            if deletes:
-                pipe.delete(*deletes)
-            name, added, removed = members
-            if added:
-                pipe.sadd(name, *added)
-            if removed:
-                pipe.srem(name, *removed)
+            # Not by the methods of their names: of a cluster's client these refuse several keys,
+            # which here are all in one slot.
+            for command in (*writes.commands(), ("MSET", *chain(*marks.items()))):
+                pipe.execute_command(*command)
             pipe.execute()
 
     def changes(self, prefix: str, slot_key: str, heartbeat: float) -> Iterator[Heard]:

@@ -11,7 +11,7 @@ import pytest
 
 from authz.admin.catalog import Silent
 from authz.contracts import StoreDown
-from authz.store.redis import RedisStore, StoreConflict, connect
+from authz.store.redis import RedisStore, StoreConflict, Writes, connect
 from authz.store.target import StoreUrlError, Target
 from tests.support.valkey import Valkey, free_port
 from tests.support.waiting import until
@@ -141,14 +141,18 @@ def test_a_nonce_is_claimed_once(store: Valkey) -> None:
 def test_a_transaction_is_all_or_nothing(store: Valkey) -> None:
     """With the wrong guard nothing is written."""
     target = store_at(store.url)
-    target.transaction("g", None, {"g": b"1", "a": b"x"}, [], ("s", ["m"], []))
+    target.transaction("g", None, {"g": b"1"}, Writes("s", {"a": b"x", "b": b"z"}, [], ["m"]))
     assert target.read(["g", "a"]) == [b"1", b"x"]
 
     with pytest.raises(StoreConflict):
-        target.transaction("g", b"0", {"a": b"y"}, ["g"], ("s", [], ["m"]))
+        target.transaction("g", b"0", {"g": b"2"}, Writes("s", {"a": b"y"}, ["b"], [], ["m"]))
 
-    assert target.read(["g", "a"]) == [b"1", b"x"]
-    assert target.members("s") == {"m"}
+    assert target.read(["g", "a", "b"]) == [b"1", b"x", b"z"]
+    assert list(target.scan("s", 10)) == [["m"]]
+
+    target.transaction("g", b"1", {"g": b"2"}, Writes("s", {"a": b"y"}, ["b", "c"], [], ["m"]))
+    assert target.read(["g", "a", "b"]) == [b"2", b"y", None]
+    assert list(target.scan("s", 10)) == [[]]
 
 
 # -- changes ---------------------------------------------------------------------------------------
@@ -299,9 +303,16 @@ def test_in_a_cluster(tmp_path: Path) -> None:
         )
         store = store_at(f"redis+cluster://127.0.0.1:{server.port}")
         ear = Ear(store)
-        store.transaction("{x}:g", None, {"{x}:g": b"1", "{x}:a": b"2"}, [], ("{x}:s", ["m"], []))
+        first = Writes("{x}:s", {"{x}:a": b"2", "{x}:b": b"3"}, [], ["m", "n"])
+        store.transaction("{x}:g", None, {"{x}:g": b"0"}, first)
+        again = Writes("{x}:s", {"{x}:c": b"4", "{x}:d": b"5"}, ["{x}:a", "{x}:b"], [], ["m"])
+        store.transaction("{x}:g", b"0", {"{x}:g": b"1"}, again)
 
-        assert store.read(["{x}:g", "{x}:a"]) == [b"1", b"2"]
+        read = store.read([f"{{x}}:{name}" for name in "gabcd"])
+        assert read == [b"1", None, None, b"4", b"5"]
+        assert list(store.scan("{x}:s", 10)) == [["n"]]
+        with pytest.raises(StoreConflict):
+            store.transaction("{x}:g", b"0", {"{x}:g": b"2"}, first)
         assert store.clock("{x}:a") <= store.clock("{x}:b")
         until(lambda: "{x}:a" in ear.heard, "the change is heard")
     finally:
