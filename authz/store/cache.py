@@ -73,7 +73,7 @@ class Cache:
             entry = self._misses.get(key)
         elif len(self._records) >= self._limits[0]:
             self._touch(key)
-        if entry is not None and self._holds(entry):
+        if entry is not None and self._holds(key, entry):
             self._observer.cache(kind, hit=True)
             return entry.value
         raise NotCached
@@ -99,12 +99,12 @@ class Cache:
                 return entry.value
             raise
 
-    def _holds(self, entry: Entry) -> bool:
+    def _holds(self, key: str, entry: Entry) -> bool:
         now = time.monotonic()
         if entry.generation == self._link.generation and self._link.alive(now):
             return True
         # The store is away: what was true a moment ago is used, what was not there is asked for.
-        return entry.value is not None and self._store.is_down() and self._young(entry, now)
+        return entry.value is not None and self._store.is_down(key) and self._young(entry, now)
 
     def _young(self, entry: Entry, now: float) -> bool:
         return now - self._link.true_at(entry.read_at, entry.generation) < self._stale

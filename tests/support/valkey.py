@@ -68,6 +68,10 @@ class Valkey:
         assert self._process is not None
         self._process.wait()
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def freeze(self) -> None:
         """It keeps its connections and answers nothing."""
         self._signal(signal.SIGSTOP)
