@@ -66,6 +66,10 @@ class RedisStore:
         if server is not None:
             server.reopen()
 
+    def close(self) -> None:
+        """End every connection. It may be used again all the same."""
+        self._topology.close()
+
     def read(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values under these keys, of one slot; None for those that are not there."""
         try:

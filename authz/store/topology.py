@@ -11,8 +11,6 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotInTime
 from typing import Any, NamedTuple, Protocol
 
 from redis import exceptions as errors
@@ -63,6 +61,10 @@ class Topology(Protocol):
         which nobody writes. Not for requests."""
         ...
 
+    def close(self) -> None:
+        """End every connection."""
+        ...
+
 
 def topology(target: Target, timeout: float) -> Topology:
     """As the URL says. `timeout` bounds one call, in seconds."""
@@ -94,6 +96,9 @@ class Single:
     def confirm(self, address: Address, ask: Ask, key: str) -> None:
         ask("PING")
 
+    def close(self) -> None:
+        self._server.client.close()
+
 
 class _Searching:
     """Finds out by asking others, on one thread at a time."""
@@ -102,9 +107,11 @@ class _Searching:
         self._target = target
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._search: Future[None] | None = None
-        self._began = 0.0
-        self._failure: StoreDown | None = None
+        #: Set when the last search has ended; then there is its failure, if it failed.
+        self._search = threading.Event()
+        self._search.set()
+        self._began = float("-inf")
+        self._failure: tuple[str, str] | None = None
 
     def known(self, key: str) -> Server | None:
         raise NotImplementedError
@@ -117,13 +124,13 @@ class _Searching:
         if server is not None:
             return server
         search, failure = self._searching(), self._failure
-        if failure is not None:  # nobody waits for what failed a moment ago
-            raise StoreDown(failure.reason, failure.detail)
-        try:
-            # Of one search all together wait no longer than one call may take.
-            search.result(max(0.0, self._began + self._timeout - time.monotonic()))
-        except NotInTime:
-            raise StoreDown("store_timeout") from None
+        # Nobody waits for what failed a moment ago, and all together wait for one search no longer
+        # than one call may take.
+        left = self._began + self._timeout - time.monotonic()
+        if failure is None and not search.wait(max(0.0, left)):
+            raise StoreDown("store_timeout")
+        if self._failure is not None:
+            raise StoreDown(*self._failure)
         server = self.known(key)
         if server is None:
             raise StoreDown(UNREACHABLE, "nobody in the cluster has this key's slot")
@@ -132,28 +139,27 @@ class _Searching:
     def doubt(self) -> None:
         self._searching()
 
-    def _searching(self) -> Future[None]:
+    def _searching(self) -> threading.Event:
         """The search under way, or a new one; the last one if that began a moment ago."""
         with self._lock:
             now = time.monotonic()
-            if self._search is None or (self._search.done() and now >= self._began + SEARCH_PAUSE):
-                self._search = Future()
-                self._began = now
+            if self._search.is_set() and now >= self._began + SEARCH_PAUSE:
+                self._search, self._began = threading.Event(), now
                 threading.Thread(
                     target=self._run, args=(self._search,), name="store-search", daemon=True
                 ).start()
             return self._search
 
-    def _run(self, search: Future[None]) -> None:
+    def _run(self, search: threading.Event) -> None:
         try:
             self.find_out()
-        except Exception as error:
-            down = error if isinstance(error, StoreDown) else StoreDown("store_error", repr(error))
-            self._failure = down
-            search.set_exception(down)
-        else:
             self._failure = None
-            search.set_result(None)
+        except StoreDown as down:
+            self._failure = down.reason, down.detail
+        except Exception as error:
+            self._failure = "store_error", repr(error)
+        finally:
+            search.set()
 
 
 class Sentinels(_Searching):
@@ -220,6 +226,12 @@ class Sentinels(_Searching):
         if role != "master" or self.server(key).address != address:
             raise StoreDown(UNREACHABLE, f"{address} is not the primary any more")
 
+    def close(self) -> None:
+        for sentinel in self._sentinels:
+            sentinel.close()
+        if self._primary is not None:
+            self._primary.client.close()
+
 
 class Range(NamedTuple):
     """Slots and who has them."""
@@ -281,13 +293,18 @@ class Cluster(_Searching):
         there = {found.address for found in ranges}
         with self._lock:
             self._ranges, self._moved = ranges, {}
-            self._servers = {a: server for a, server in self._servers.items() if a in there}
+            for address in set(self._servers) - there:
+                self._servers.pop(address).leave()
 
     def confirm(self, address: Address, ask: Ask, key: str) -> None:
         # A replica and a former owner answer MOVED, and who is giving the slot away answers ASK,
         # because it has no such key: none of them hears of every change. A node that is cut off
         # from the majority answers CLUSTERDOWN.
         ask("EXISTS", key)
+
+    def close(self) -> None:
+        for server in self._servers.values():
+            server.client.close()
 
 
 def _slots(target: Target, address: Address) -> list[Range]:

@@ -24,6 +24,8 @@ from tests.support.waiting import until
 from tests.support.workers import Running, apply, catalog, running
 
 KEYS = Keys("authz")
+#: A crowded test machine is no reason for a fault.
+PATIENT = 300
 ALICE, BOB = (check("/ip", ("apikey", f"{name}-key")) for name in ("alice", "bob"))
 
 
@@ -49,7 +51,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def worker(cluster: Cluster) -> Iterator[Running]:
     """One that has verified alice and bob."""
     apply(cluster.url)
-    with running(cluster.url) as worker:
+    with running(cluster.url, store_timeout_ms=PATIENT) as worker:
         assert [worker.ask(each).outcome for each in (ALICE, BOB)] == ["allow", "allow"]
         yield worker
 

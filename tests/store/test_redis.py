@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -237,45 +236,6 @@ def test_a_password_is_never_shown() -> None:
     target = Target("redis://user:canary@127.0.0.1:1/0")
 
     assert "canary" not in f"{target!r} {target.shown}"
-
-
-@pytest.fixture
-def sentinel(own_valkey: Valkey, tmp_path: Path) -> Iterator[str]:
-    """A Sentinel that watches a primary."""
-    directory = tmp_path / "sentinel"
-    directory.mkdir()
-    config = directory / "sentinel.conf"
-    config.write_text(f"sentinel monitor main 127.0.0.1 {own_valkey.port} 1\n")
-    watcher = _Sentinel(directory, str(config))
-    yield f"redis+sentinel://127.0.0.1:{watcher.port}/main/0"
-    watcher.close()
-
-
-class _Sentinel(Valkey):
-    """The same binary, told to watch."""
-
-    def __init__(self, directory: Path, config: str) -> None:
-        self._config = config
-        super().__init__(directory)
-
-    def start(self) -> None:
-        import subprocess
-
-        from authz.stack.valkey import binary
-
-        self._process = subprocess.Popen(
-            [str(binary()), self._config, "--sentinel", "--port", str(self.port)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        until(self._answers, "the Sentinel answers")
-
-
-def test_through_a_sentinel(own_valkey: Valkey, sentinel: str) -> None:
-    """The primary is asked for, then spoken to."""
-    own_valkey.client().set("a", "1")
-
-    assert store_at(sentinel).read(["a"]) == [b"1"]
 
 
 def test_over_a_unix_socket(tmp_path: Path) -> None:

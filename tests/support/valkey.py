@@ -25,9 +25,9 @@ def free_port() -> int:
 class Valkey:
     """One server on loopback, without persistence."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, port: int | None = None) -> None:
         self.directory = directory
-        self.port = free_port()
+        self.port = port or free_port()
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
