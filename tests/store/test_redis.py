@@ -147,18 +147,19 @@ def test_a_transaction_is_all_or_nothing(store: Valkey) -> None:
 class Ear:
     """Listens to changes on a thread, until the link ends."""
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: RedisStore, records: str = "{x}:") -> None:
         self.heard: list[str | None] = []
         self.beats = 0
         self.ended = ""
-        self._store = store
+        self._store, self._records = store, records
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         until(lambda: self.beats, "the link is up")
 
     def _run(self) -> None:
         try:
-            for _, names in self._store.changes("{x}:", "{x}:nothing", 0.05):
+            nothing = f"{self._records}nothing"
+            for _, names in self._store.changes(self._records, nothing, 0.05):
                 self.beats += 1
                 self.heard.extend([None] if names is None else names)
         except StoreDown as down:
