@@ -1,14 +1,12 @@
 """Two hosts with one store behind one Envoy, and one of them dies.
 
-A host is an address of its own on loopback, with an `authz serve` and its workers; Envoy's cluster
-lists them all.
+A host is an address on loopback with an `authz serve` of its own; Envoy's cluster lists both.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 
@@ -19,55 +17,41 @@ from tests.e2e.support.load import Load, since, tally
 from tests.e2e.support.stack import Stack, running
 from tests.e2e.test_faults_workers import DOCUMENT, ENOUGH, MIX, PATIENT, judge, wrong
 from tests.support.checks import check
+from tests.support.valkey import free_port
 from tests.support.waiting import until
 from tests.support.workers import catalog
 
 HOSTS = {"first": "127.0.0.2", "second": "127.0.0.3"}
-WORKERS = 2
 Record = Callable[[str, object], None]
-
-
-def free_pair(host: str) -> int:
-    """A port that is free on this host, and so is the next one."""
-    while True:
-        with socket.socket() as one, socket.socket() as next_one:
-            one.bind((host, 0))
-            port = int(one.getsockname()[1])
-            try:
-                next_one.bind((host, port + 1))
-            except OSError:
-                continue
-            return port
 
 
 def serve(stack: Stack) -> None:
     for number, name in enumerate(HOSTS):
-        stack.start_authz(name, first=number * WORKERS, workers=WORKERS)
+        stack.start_authz(name, first=number, workers=1)
 
 
 @pytest.fixture
 def stack() -> Iterator[Stack]:
-    firsts = [(host, free_pair(host)) for host in HOSTS.values()]
-    addresses = tuple(f"{host}:{port + n}" for host, port in firsts for n in range(WORKERS))
+    addresses = tuple(f"{host}:{free_port(host)}" for host in HOSTS.values())
     with running(DOCUMENT, env=PATIENT, serve=serve, addresses=addresses) as stack:
         yield stack
 
 
 def until_well(stack: Stack, load: Load, host: str) -> None:
-    """Every kind gets its answer for a while, on every worker of this host."""
+    """Every kind gets its answer for a while, on this host."""
     began, before = time.monotonic(), stack.asked()
 
     def well() -> bool:
         newest = since(load.shots, began)[-ENOUGH:]
         asked = stack.asked()
-        everywhere = all(asked[at] >= before[at] + ENOUGH for at in before if host in at)
-        return everywhere and len(newest) == ENOUGH and not wrong(newest)
+        there = all(asked[at] >= before[at] + ENOUGH for at in before if host in at)
+        return there and len(newest) == ENOUGH and not wrong(newest)
 
     until(well, f"all is well on {host}")
 
 
 def die(stack: Stack, name: str) -> None:
-    """The supervisor and all workers at once, as if the machine had lost power."""
+    """The supervisor and its worker at once, as if the machine had lost power."""
     for pid in (stack.authz[name].process.pid, *stack.pids(name)):
         os.kill(pid, signal.SIGKILL)
     stack.authz[name].process.wait()
@@ -84,7 +68,7 @@ def test_a_host_dies(stack: Stack, record_property: Record) -> None:
         dead = time.monotonic()
         until(lambda: len(since(load.shots, dead)) > 4 * ENOUGH, "it is missed")
         until_well(stack, load, HOSTS["first"])
-        stack.start_authz("second-again", first=WORKERS, workers=WORKERS)
+        stack.start_authz("second-again", first=1, workers=1)
         until_well(stack, load, HOSTS["second"])
     judge(stack, load.shots)
     failed = wrong(load.shots)

@@ -12,7 +12,7 @@ import pytest
 from authz.admin import credentials
 from authz.contracts import StoreDown
 from authz.store.keys import Keys
-from tests.store.test_cluster import ALICE, BOB, PATIENT, asking, judge, linked, unknown
+from tests.store.test_cluster import ALICE, BOB, PATIENT, asking, judge, linked, outcomes, unknown
 from tests.support.cluster import ask
 from tests.support.sentinels import Sentinels
 from tests.support.valkey import Valkey
@@ -89,10 +89,10 @@ def fail_over(sentinels: Sentinels, worker: Running, primary: Valkey, replica: V
         primary.kill()
         with pytest.raises(StoreDown):
             waiting.within("").claim("nonce", 60)
-        until(lambda: ("nobody", "fault") in {each[:2] for each in seen}, "the fault is met")
+        until(lambda: ("nobody", "fault") in outcomes(seen), "the fault is met")
         until(lambda: linked(replica), "the link leads to the new primary")
         back = len(seen)
-        until(lambda: ("nobody", "deny") in {e[:2] for e in seen[back:]}, "strangers are told")
+        until(lambda: ("nobody", "deny") in outcomes(seen[back:]), "strangers are told")
         credentials.revoke(catalog(sentinels.url), ("", "bob"), "key")
         until(lambda: worker.ask(BOB).outcome == "deny", "the revocation is felt")
     judge(seen)
