@@ -45,7 +45,7 @@ def as_user(url: str, name: str) -> str:
 
 
 def client(url: str) -> RedisStore:
-    return RedisStore(Target(url), PATIENT / 1000, Silent())
+    return RedisStore(Target(url), 5.0, Silent())
 
 
 @pytest.fixture
