@@ -1,7 +1,7 @@
 """Commands on the store: reads, nonces, transactions, change notices.
 
 Which server has a key is `authz.store.topology`'s matter, how one is spoken to
-`authz.store.servers`'s; nothing else speaks to Redis or Valkey.
+`authz.store.servers`'s; beside these only `authz.store.cluster` speaks to Redis or Valkey.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, cast
 from redis import exceptions as errors
 
 from authz.contracts import Observer, StoreDown
+from authz.store.cluster import Cluster
+from authz.store.sentinels import Sentinels
 from authz.store.servers import (
     BREAKER_OPEN,
     REASONS,
@@ -25,7 +27,7 @@ from authz.store.servers import (
     translated,
 )
 from authz.store.target import Target
-from authz.store.topology import topology
+from authz.store.topology import Single, Topology
 
 __all__ = ("BREAKER_OPEN", "EMPTY", "REASONS", "Heard", "RedisStore", "StoreConflict")
 
@@ -36,6 +38,12 @@ LINK_TIMEOUT = 1.0
 HOPS = 3
 #: What stands for a change notice among answers.
 _NOTICE = object()
+#: What a URL's scheme says after its plus.
+_KINDS: dict[str, type[Single | Sentinels | Cluster]] = {
+    "": Single,
+    "sentinel": Sentinels,
+    "cluster": Cluster,
+}
 
 
 class Heard(NamedTuple):
@@ -53,7 +61,8 @@ class RedisStore:
         self.target = target
         self.timeout = timeout
         self._observer = observer
-        self._topology = topology(target, timeout)
+        target.check()
+        self._topology: Topology = _KINDS[target.kind](target, timeout)
 
     def is_down(self, key: str) -> bool:
         """Whether a call about this key would be refused without asking the store."""
