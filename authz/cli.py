@@ -188,9 +188,7 @@ def main() -> None:
     try:
         app()
     except MENDABLE as error:
-        text = (
-            f"the store does not answer: {error.reason}" if isinstance(error, StoreDown) else error
-        )
+        text = f"the store does not answer: {error.told}" if isinstance(error, StoreDown) else error
         sys.exit(_complain(str(text)))
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from authz import document
+from authz import document, reasons
 from authz.config import Settings, SettingsError
 from authz.contracts import StoreDown
 from authz.plain import DocumentError
@@ -163,8 +163,13 @@ def _advice(error: Exception, settings: Settings) -> str:
     if isinstance(error, StoreDown) and error.reason == EMPTY:
         return f"{target} holds nothing in namespace {settings.namespace!r}: `authz apply FILE`"
     if isinstance(error, StoreDown):
-        return f"{target}: {error.reason}"
+        return f"{target}: {error.told}{_hint(error.reason)}"
     return str(error)
+
+
+def _hint(reason: str) -> str:
+    known = reasons.find(reason)
+    return f"; {known.advice}" if known is not None and known.advice else ""
 
 
 def _read_config(store: Store) -> dict[str, Any]:

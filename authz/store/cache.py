@@ -129,7 +129,7 @@ class Cache:
         link = self._link
         if (entry.generation != link.generation or now - link.seen >= link.bound) and (
             # The store is away: what was true a moment ago is used, and what was not there is not.
-            entry.value is None or not self._store.is_down() or not self._young(entry, now)
+            entry.value is None or not self._store.is_down(entry.key) or not self._young(entry, now)
         ):
             return False
         if len(self._records) >= self._limits[0]:

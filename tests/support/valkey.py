@@ -16,10 +16,10 @@ from authz.stack.valkey import binary
 from tests.support.waiting import until
 
 
-def free_port() -> int:
+def free_port(host: str = "127.0.0.1") -> int:
     """A TCP port that nobody listens on."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
@@ -39,9 +39,9 @@ def free_ports(count: int) -> int:
 class Valkey:
     """One server on loopback, without persistence."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, port: int | None = None) -> None:
         self.directory = directory
-        self.port = free_port()
+        self.port = port or free_port()
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -81,6 +81,10 @@ class Valkey:
         self._signal(signal.SIGKILL)
         assert self._process is not None
         self._process.wait()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def freeze(self) -> None:
         """It keeps its connections and answers nothing."""

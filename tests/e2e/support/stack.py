@@ -39,14 +39,14 @@ ENVOY_WORKERS = 2
 
 
 class Stack:
-    """One Envoy with its authorizers. `sockets` are the addresses that its cluster has."""
+    """One Envoy with its authorizers. `addresses` are those that its cluster has."""
 
     def __init__(
         self,
         directory: Path,
         valkey: Valkey,
         children: Children,
-        sockets: int,
+        addresses: tuple[str, ...],
         url: str,
         trust: Trust | None,
     ) -> None:
@@ -59,7 +59,7 @@ class Stack:
         self.wiring = Wiring(
             listener="127.0.0.1:0",
             admin=f"unix:{directory}/admin.sock",
-            authz=tuple(f"unix:{directory}/worker-{number}.sock" for number in range(sockets)),
+            authz=addresses,
             upstream=f"unix:{directory}/upstream.sock",
         )
         self._tags = itertools.count(1)
@@ -78,11 +78,10 @@ class Stack:
         self, name: str = "authz", *flags: str, first: int = 0, workers: int = 2
     ) -> None:
         """`authz serve` on so many of the cluster's addresses, from the one with number `first`."""
-        if workers > 1:
+        listen = self.wiring.authz[first]
+        if workers > 1 and listen.startswith("unix:"):
             assert first == 0
             listen = f"unix:{self.directory}/worker-{{worker}}.sock"
-        else:
-            listen = self.wiring.authz[first]
         self.metrics_port = free_port()
         self.authz[name] = self.children.start(
             name,
@@ -170,7 +169,7 @@ class Stack:
             if each["name"] == "authz"
         ]
         return {
-            host["address"]["pipe"]["path"]: int(stat.get("value", 0))
+            str(host["address"]): int(stat.get("value", 0))
             for host in cluster["host_statuses"]
             for stat in host["stats"]
             if stat["name"] == "rq_total"
@@ -210,10 +209,11 @@ def running(
     apart: bool = False,
     serve: Callable[[Stack], None] = Stack.start_authz,
     trust: Trust | None = None,
+    addresses: tuple[str, ...] = (),
 ) -> Iterator[Stack]:
     """A stack with this document and two workers, each of an `authz serve` of its own (`first` and
     `second`) if they are to be `apart`. `store_url` is where the workers find Valkey; `serve` may
-    start others in their place; with `trust` they are probed over TLS."""
+    start others in their place, on these `addresses`; with `trust` they are probed over TLS."""
     with ExitStack() as ending:
         # Not tmp_path: it may be too deep for a Unix socket.
         name = ending.enter_context(tempfile.TemporaryDirectory(prefix="authz-e2e-"))
@@ -223,7 +223,8 @@ def running(
         apply(valkey.url, document)
         url = store_url(valkey)
         children = ending.enter_context(Children(directory / "logs", environment(url, env)))
-        stack = Stack(directory, valkey, children, 2, url, trust)
+        sockets = tuple(f"unix:{directory}/worker-{number}.sock" for number in range(2))
+        stack = Stack(directory, valkey, children, addresses or sockets, url, trust)
         ending.callback(stack.close)
         if apart:
             stack.start_authz("first", first=0, workers=1)
@@ -232,7 +233,7 @@ def running(
             serve(stack)
         stack.start_envoy(bootstrap)
         stack.until_serving()
-        stack.until_workers(2)
+        stack.until_workers(len(stack.wiring.authz))
         yield stack
 
 
