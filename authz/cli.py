@@ -82,9 +82,11 @@ def serve(made: Settings) -> None:
     Each decision is one JSON line on standard output; messages go to standard error. SIGTERM
     drains: health turns NOT_SERVING, what is in flight is finished.
     """
-    from authz.server import logs, workers
+    from authz.server import logs, tls, workers
 
     made.store.target.check()
+    if made.tls:
+        tls.Certificates(made.tls)
     logs.set_up(made.log_level)
     patience = made.drain_seconds + made.grace_seconds + 2
     try:
@@ -104,11 +106,21 @@ def health(
         str, typer.Argument(help="A worker's address: HOST:PORT or unix:/PATH.")
     ] = "127.0.0.1:9000",
     timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 2.0,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Speak TLS, and believe certificates of this CA (PEM).")
+    ] = None,
+    cert_file: Annotated[
+        Path | None, typer.Option(help="What to show of ourselves for mutual TLS (PEM).")
+    ] = None,
+    key_file: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+    server_name: Annotated[
+        str | None, typer.Option(help="The worker's name, where its certificate has another.")
+    ] = None,
 ) -> None:
     """Ask a worker for its health; exit 0 when it is serving, else 1."""
-    from authz.server.probe import probe
+    from authz.server.probe import probe, trust
 
-    state = probe(target, timeout)
+    state = probe(target, timeout, trust(ca_file, cert_file, key_file, server_name))
     typer.echo(state)
     raise typer.Exit(0 if state == "SERVING" else 1)
 

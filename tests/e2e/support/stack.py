@@ -21,7 +21,7 @@ import httpx
 
 from authz.pb.external_auth_pb2 import CheckRequest, CheckResponse
 from authz.pb.external_auth_pb2_grpc import AuthorizationStub
-from authz.server.probe import probe
+from authz.server.probe import Trust, probe
 from authz.stack import envoy
 from authz.stack.envoy import Wiring
 from authz.stack.processes import Child, Children
@@ -42,11 +42,17 @@ class Stack:
     """One Envoy with its authorizers. `sockets` are the addresses that its cluster has."""
 
     def __init__(
-        self, directory: Path, valkey: Valkey, children: Children, sockets: int, url: str
+        self,
+        directory: Path,
+        valkey: Valkey,
+        children: Children,
+        sockets: int,
+        url: str,
+        trust: Trust | None,
     ) -> None:
         self.directory, self.valkey, self.children = directory, valkey, children
         self.recorder = Recorder(directory / "upstream.sock")
-        self.store_url = url
+        self.store_url, self._trust = url, trust
         self.metrics_port = 0
         self.port = 0
         self.authz: dict[str, Child] = {}
@@ -100,7 +106,10 @@ class Stack:
     def until_serving(self) -> None:
         """Wait until every address of the cluster is served, also where Envoy does not check."""
         for address in self.wiring.authz:
-            until(partial(_is_serving, address), f"{address} serves", 60)
+            until(partial(self._is_serving, address), f"{address} serves", 60)
+
+    def _is_serving(self, address: str) -> bool:
+        return probe(address, 1, self._trust) == "SERVING"
 
     def until_workers(self, count: int, patience: float = 20.0) -> None:
         """Wait until Envoy holds so many authorizers to be healthy."""
@@ -200,10 +209,11 @@ def running(
     env: Mapping[str, str] | None = None,
     apart: bool = False,
     serve: Callable[[Stack], None] = Stack.start_authz,
+    trust: Trust | None = None,
 ) -> Iterator[Stack]:
     """A stack with this document and two workers, each of an `authz serve` of its own (`first` and
     `second`) if they are to be `apart`. `store_url` is where the workers find Valkey; `serve` may
-    start others in their place."""
+    start others in their place; with `trust` they are probed over TLS."""
     with ExitStack() as ending:
         # Not tmp_path: it may be too deep for a Unix socket.
         name = ending.enter_context(tempfile.TemporaryDirectory(prefix="authz-e2e-"))
@@ -213,7 +223,7 @@ def running(
         apply(valkey.url, document)
         url = store_url(valkey)
         children = ending.enter_context(Children(directory / "logs", environment(url, env)))
-        stack = Stack(directory, valkey, children, 2, url)
+        stack = Stack(directory, valkey, children, 2, url, trust)
         ending.callback(stack.close)
         if apart:
             stack.start_authz("first", first=0, workers=1)
@@ -232,13 +242,14 @@ def _check(address: str, request: CheckRequest) -> CheckResponse:
         return answer
 
 
-def _is_serving(address: str) -> bool:
-    return probe(address, 1) == "SERVING"
-
-
 def environment(url: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Ours, with this store and the tests' key ring, and none of the caller's settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AUTHZ_")}
+    """Ours, with this store and the tests' key ring, and none of the caller's settings but the
+    transport (`pytest --transport`)."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("AUTHZ_") or name == "AUTHZ_TRANSPORT"
+    }
     ours = {
         "AUTHZ_REDIS_URL": url,
         "AUTHZ_KEYRING": RING,
