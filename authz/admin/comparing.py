@@ -17,14 +17,16 @@ from msgspec import UNSET
 
 from authz.admin.catalog import Account, Catalog, ConsumerName, Held, member
 from authz.admin.lines import Lines, consumer_fields, credential_fields
-from authz.admin.spool import Owner, Row, Spool, Taken
+from authz.admin.spool import Owner, Row, Spool, Taken, batches
 from authz.contracts import Vault
 from authz.document import ConsumerEntry, Placed, credential_id, draft_of
 from authz.plain import DocumentError
 from authz.store.records import ConsumerRecord, CredentialRecord, Locator
 
-#: Credentials that one thread seals at a time.
+#: Credentials that one thread seals at a time, at the most.
 SHARE = 16
+#: Password hashes take their time, off the interpreter's lock.
+THREADS = os.cpu_count() or 1
 _NOTHING: dict[str, Held] = {}
 
 
@@ -48,8 +50,7 @@ class Comparison:
         self._spool = spool
         self._at = at
         self._unit = 0
-        # Password hashes take their time, off the interpreter's lock.
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(THREADS)
 
     def __enter__(self) -> Comparison:
         return self
@@ -59,8 +60,8 @@ class Comparison:
 
     # -- consumers of the documents ----------------------------------------------------------------
 
-    def take(self, batch: Sequence[Placed], progress: Callable[[int], None]) -> None:
-        """`progress` is told of so many more credentials."""
+    def take(self, batch: Sequence[Placed], progress: Callable[[int, int], None]) -> None:
+        """`progress` is told how many credentials of how many are sealed."""
         names = [(placed.entry.tenant, placed.entry.username) for placed in batch]
         try:
             self._spool.want([(*n, p.at) for n, p in zip(names, batch, strict=True)])
@@ -80,18 +81,18 @@ class Comparison:
         self,
         batch: Sequence[Placed],
         known: dict[ConsumerName, Account],
-        progress: Callable[[int], None],
+        progress: Callable[[int, int], None],
     ) -> Iterator[_Sealed]:
         jobs = [
             (placed, number, known.get((placed.entry.tenant, placed.entry.username)))
             for placed in batch
             for number in range(len(placed.entry.credentials))
         ]
-        shares = [jobs[start : start + SHARE] for start in range(0, len(jobs), SHARE)]
+        size = max(1, min(SHARE, len(jobs) // THREADS))
         made: list[_Sealed] = []
-        for share in self._pool.map(self._seal_share, shares):
+        for share in self._pool.map(self._seal_share, batches(jobs, size)):
             made += share
-            progress(len(share))
+            progress(len(made), len(jobs))
         return iter(made)
 
     def _seal_share(self, share: list[tuple[Placed, int, Account | None]]) -> list[_Sealed]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -86,16 +87,18 @@ def plan(gateway: Gateway, catalog: Catalog, at: float, progress: Progress = _qu
 
 def _take(gateway: Gateway, comparison: Comparison, progress: Progress) -> None:
     done = sealed = 0
-
-    def count(more: int) -> None:
-        nonlocal sealed
-        sealed += more
-        progress("checking", done, gateway.size, sealed)
-
     for batch in _weighed(gateway.entries()):
-        comparison.take(batch, count)
-        done += sum(placed.size for placed in batch)
-        count(0)
+        size = sum(placed.size for placed in batch)
+        comparison.take(batch, partial(_tell, progress, gateway.size, done, size, sealed))
+        done += size
+        sealed += sum(len(placed.entry.credentials) for placed in batch)
+
+
+def _tell(
+    progress: Progress, total: int, done: int, size: int, sealed: int, some: int, of: int
+) -> None:
+    """Of a batch of this size some credentials are sealed."""
+    progress("checking", done + size * some / of, total, sealed + some)
 
 
 def _weighed(entries: Iterable[Placed]) -> Iterator[list[Placed]]:
