@@ -92,6 +92,7 @@ def test_each_right_of_serve_is_needed(users: Valkey, right: str) -> None:
     def everything() -> None:
         store.read([KEYS.epoch])
         store.claim(KEYS.nonce("", right), 60)
+        store.clock(KEYS.changed)
         next(store.changes(KEYS.records, KEYS.nothing, 1))
 
     refused(everything, right)
