@@ -6,17 +6,22 @@ import errno
 import os
 import socket
 import stat
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hpack import Encoder
 
 from authz.server.h2 import frames as h2
-from authz.server.h2 import loop
+from authz.server.h2 import loop, peer
 from authz.server.h2.listening import path_of
 from authz.server.h2.loop import Bounds, Loop
-from authz.server.h2.peer import UNREAD, Stay
+from authz.server.h2.peer import SLOW, UNREAD, Stay
+from authz.server.h2.pool import Pool
+from authz.server.h2.room import Room
+from authz.server.h2.stream import Limits
 from authz.server.transport import AddressInUse
 from tests.support.loops import DO, THREADS, WAITING, Server, looping
 from tests.support.waiting import until
@@ -118,7 +123,7 @@ def test_connections_are_limited(tmp_path: Path) -> None:
         assert is_closed(held[0])
         held[1].sendall(BEGIN + ASK)
         held[2].sendall(BEGIN + ASK)
-        until(lambda: not any(peer.silent for peer in list(server.loop._peers.values())), "asked")
+        until(lambda: not any(each.silent for each in list(server.loop._peers.values())), "asked")
         assert is_closed(ending.enter_context(plain(server)))
         held[1].close()
         until(lambda: peers(server) == 2, "it left")
@@ -184,7 +189,7 @@ def test_who_does_not_read(tmp_path: Path) -> None:
         pings = h2.frame(h2.PING, 0, 0, bytes(8)) * 500
         sock.sendall(BEGIN)
         until(lambda: peers(server) == 1, "it is there")
-        (peer,) = server.loop._peers.values()
+        (lazy,) = server.loop._peers.values()
         sock.setblocking(False)
 
         def pushed_out() -> bool:
@@ -194,29 +199,37 @@ def test_who_does_not_read(tmp_path: Path) -> None:
             return peers(server) == 0
 
         until(pushed_out, "it is gone")
-        assert len(peer._unsent) < 2 * UNREAD
+        assert len(lazy._unsent) < 2 * UNREAD
         assert server.call(b"x", timeout=10) == b"x"
 
 
-def test_who_reads_hardly_anything(tmp_path: Path) -> None:
-    """An octet now and then is not reading."""
-    with looping(tmp_path, bounds=Bounds(stay=Stay(stuck=0.3))) as server, plain(server) as sock:
-        sock.sendall(BEGIN)
-        sock.setblocking(False)
-        pings = h2.frame(h2.PING, 0, 0, bytes(8)) * 500
-        sent = 0
+class Trickle:
+    """A socket whose other side reads a little at a time, and an epoll that is never asked."""
 
-        def pushed_out() -> bool:
-            nonlocal sent
-            with suppress(OSError):
-                while sent < 100 * len(pings):
-                    sent += sock.send(pings)
-            with suppress(OSError):
-                sock.recv(1)
-            return sent > len(pings) and peers(server) == 0
+    def __init__(self, octets: int) -> None:
+        self.octets = octets
 
-        until(pushed_out, "it is gone")
-        assert server.call(b"x", timeout=10) == b"x"
+    def send(self, data: bytes) -> int:
+        return min(self.octets, len(data))
+
+    def modify(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize(("octets", "stays"), [(1, False), (SLOW // 40, False), (SLOW, True)])
+def test_who_reads_hardly_anything(
+    monkeypatch: pytest.MonkeyPatch, octets: int, *, stays: bool
+) -> None:
+    """An octet now and then is not reading; a window full now and then is."""
+    now = 0.0
+    monkeypatch.setattr(peer, "time", SimpleNamespace(monotonic=lambda: now))
+    trickle: Any = Trickle(octets)
+    slow = peer.Peer(trickle, trickle, {}, Pool(1, 1, lambda: None), Limits(), Room(0), None)
+    slow.http.feed(BEGIN)
+    slow.http.out.append(bytes(100 * SLOW))
+    with nullcontext() if stays else pytest.raises(peer.Gone):
+        for _ in range(50):
+            now += 1.0
+            slow.look(now, Stay(stuck=30))
 
 
 def test_rapid_reset(tmp_path: Path) -> None:
