@@ -14,6 +14,7 @@ from authz.admin import commands, explain_command, sign_command
 from authz.admin.catalog import Unknown
 from authz.admin.credentials import Refused
 from authz.admin.options import with_settings
+from authz.bench import command as bench_command
 from authz.config import Settings, SettingsError
 from authz.contracts import StoreDown
 from authz.plain import DocumentError
@@ -50,6 +51,7 @@ app = typer.Typer(
 app.registered_commands.extend(commands.documents.registered_commands)
 app.registered_commands.extend(sign_command.app.registered_commands)
 app.registered_commands.extend(explain_command.app.registered_commands)
+app.registered_commands.extend(bench_command.app.registered_commands)
 app.add_typer(commands.consumer, name="consumer")
 app.add_typer(commands.credential, name="credential")
 app.add_typer(commands.keyring, name="keyring")
