@@ -17,8 +17,6 @@ from authz.config import Settings
 #: As `--transport` has them.
 TRANSPORTS = ("grpcio", "h2")
 DEFAULT: str = Settings().transport
-#: Requests that are asked in turn. Each has its own path, query, id, port and time.
-CYCLE = 4000
 #: Connections and calls in flight on each: many, so that a system call carries several.
 DIRECT, THROUGH_ENVOY, ONE = (8, 32), (32, 1), (1, 1)
 
@@ -138,10 +136,10 @@ def _ours(
 def _sized(site: Site, credentials: int) -> list[Candidate]:
     """A larger store; `uncached` means that every Check reads it."""
     site.apply(credentials)
-    step = max(1, credentials // CYCLE)
 
     def calls(count: int) -> list[Call]:
         # Spread over all of them, in turn.
+        step = max(1, credentials // count)
         return people.keys(n * step % credentials for n in range(count))
 
     cached = site.ours(credentials, transport=DEFAULT)

@@ -28,7 +28,7 @@ def bench(
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(min=0.05, max=60, help="Each for how long.", show_default="2; quick: 0.5"),
+        typer.Option(min=0.05, max=60, help="Each for how long.", show_default="1.5; quick: 0.5"),
     ] = None,
 ) -> None:
     """Measure what a Check costs on this machine, beside what does nothing and beside Envoy.
@@ -49,17 +49,8 @@ def bench(
         json=json_file,
         svg=svg,
         markdown=markdown,
-        credentials=_sizes(credentials),
+        credentials=credentials,
         rounds=rounds,
         seconds=seconds,
     )
     raise typer.Exit(run(options))
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    parts = text.replace("_", "").split(",")
-    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise typer.BadParameter(
-            f"{text!r}: expected numbers such as 1,10000,1000000", param_hint="--credentials"
-        )
-    return tuple(int(part) for part in parts)

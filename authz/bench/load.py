@@ -1,9 +1,10 @@
 """The load generator: one thread that asks on many connections and holds every answer to account.
 
-`python -m authz.bench.load` reads an `Order` as JSON from standard input, carries it out, and
-prints an `Outcome`. Without a rate it asks again as soon as it is answered. With one it asks at
-random times of that rate (a Poisson process, the same one in every run), whether or not answers
-came, and a request that has to wait for a free stream is as late as that makes it.
+`python -m authz.bench.load` reads an `Order` a line, as JSON, from standard input, carries it out,
+and answers by a line with an `Outcome`. Without a rate it asks again as soon as it is answered.
+With one it asks at random times of that rate (a Poisson process, the same one in every run),
+whether or not answers came, and a request that has to wait for a free stream is as late as that
+makes it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from authz.bench.order import Faulted, Order, Outcome, Result, Sent, Wrong, perc
 
 #: Seconds without any answer after which there will be none.
 PATIENCE = 10.0
+NO_ANSWER = f"no answer within {PATIENCE:.0f} s"
 _READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
 _clock = time.perf_counter
 
@@ -76,11 +78,13 @@ class Load:
     def run(self) -> Result:
         """Warm up, measure, and wait for what is on its way. Raises `Wrong`."""
         go = self._at_a_rate if self._order.rate else self._at_once
-        go(self._order.warm)
+        if self._order.warm:
+            go(_clock() + self._order.warm)
         self._latencies.clear()
-        before, began, answered = self._spent(), _clock(), self._answers
-        go(self._order.seconds)
-        after, ended, answers = self._spent(), _clock(), self._answers - answered
+        self._answers = 0
+        before, began = self._spent(), _clock()
+        go(began + self._order.seconds)
+        after, ended, answers = self._spent(), _clock(), self._answers
         self._finish()
         names = self._order.processes
         return Result(
@@ -98,12 +102,16 @@ class Load:
         }
         return spent | {"": time.process_time()}
 
-    def _at_once(self, seconds: float) -> None:
-        now = _clock()
-        end = now + seconds
+    def _goes_on(self, now: float, end: float) -> bool:
+        """Until its end, and to the first answer: without any there is nothing to be told."""
+        if now > end + PATIENCE:
+            raise Wrong(NO_ANSWER)
+        return self._left and (now < end or not self._answers)
+
+    def _at_once(self, end: float) -> None:
         for link in self._links:
-            self._fill(link, now)
-        while (now := _clock()) < end and self._left:
+            self._fill(link, _clock())
+        while self._goes_on(_clock(), end):
             for link in self._serve(0.01):
                 self._fill(link, _clock())
 
@@ -115,12 +123,11 @@ class Load:
         self._left = not wanted
         self._flush(link)
 
-    def _at_a_rate(self, seconds: float) -> None:
+    def _at_a_rate(self, end: float) -> None:
         gaps = random.Random(1)  # noqa: S311 - the same times in every run
         turns = itertools.cycle(self._links)
-        now = due = _clock()
-        end = now + seconds
-        while (now := _clock()) < end and self._left:
+        due = _clock()
+        while self._goes_on(now := _clock(), end):
             touched = set()
             while due <= now and (link := self._free(turns)) is not None:
                 index = next(self._indexes, None)
@@ -133,7 +140,7 @@ class Load:
             for link in touched:
                 self._flush(link)
             # Behind the schedule means that all links are busy: an answer will wake us.
-            self._wait(min(due, end) - now if due > now else 0.01)
+            self._wait(min(due, max(end, now + 0.01)) - now if due > now else 0.01)
             for link in self._serve(0):
                 self._flush(link)
 
@@ -176,7 +183,7 @@ class Load:
         deadline = _clock() + PATIENCE
         while not all(link.idle for link in self._links):
             if _clock() > deadline:
-                raise Wrong(f"no answer within {PATIENCE:.0f} s")
+                raise Wrong(NO_ANSWER)
             for link in self._serve(0.1):
                 self._flush(link)
 
@@ -184,7 +191,11 @@ class Load:
 def _connect(address: str) -> socket.socket:
     if address.startswith("unix:"):
         sock = socket.socket(socket.AF_UNIX)
-        sock.connect(address.removeprefix("unix:"))
+        try:
+            sock.connect(address.removeprefix("unix:"))
+        except OSError:
+            sock.close()
+            raise
     else:
         host, _, port = address.rpartition(":")
         sock = socket.create_connection((host, int(port)), PATIENCE)
@@ -223,10 +234,12 @@ def main() -> None:
     # A sleep of some microseconds shall not take 50 more.
     with contextlib.suppress(OSError):
         Path("/proc/self/timerslack_ns").write_text("1")
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
-    if order.cores:
-        os.sched_setaffinity(0, order.cores)
-    sys.stdout.buffer.write(msgspec.json.encode(carry_out(order)))
+    for line in sys.stdin.buffer:
+        order = msgspec.json.decode(line, type=Order)
+        if order.cores:
+            os.sched_setaffinity(0, order.cores)
+        sys.stdout.buffer.write(msgspec.json.encode(carry_out(order)) + b"\n")
+        sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

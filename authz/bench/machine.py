@@ -22,11 +22,11 @@ PACKAGES = ("grpcio", "protobuf", "msgspec", "cryptography", "redis", "envoy-ser
 class Cores(Struct, frozen=True):
     """Who runs where: apart from each other as far as the cores go."""
 
-    #: The one process that is measured; of two workers, the second has `second`.
+    #: The one process that is measured. `second` has the second of two workers, and an authorizer
+    #: behind Envoy.
     server: frozenset[int]
     second: frozenset[int]
     load: frozenset[int]
-    every: frozenset[int]
 
 
 def cores() -> Cores:
@@ -37,7 +37,7 @@ def cores() -> Cores:
     first, last = every[:1], every[-1:]
     # With three cores or more nothing that is measured shares one with the load generator.
     second = every[1:2] or first
-    return Cores(*(frozenset(each) for each in (first, second, last, every)))
+    return Cores(frozenset(first), frozenset(second), frozenset(last))
 
 
 def pin(processes: Iterable[int], to: Iterable[int]) -> None:
@@ -55,11 +55,12 @@ def children(process: int) -> tuple[int, ...]:
     return tuple(int(n) for task in tasks for n in (task / "children").read_text().split())
 
 
-def describe() -> dict[str, Any]:
+def describe(cores: Cores) -> dict[str, Any]:
     """What must be known to make sense of absolute figures."""
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
+        "placement": {name: sorted(getattr(cores, name)) for name in ("server", "second", "load")},
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",

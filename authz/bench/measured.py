@@ -17,6 +17,8 @@ class Pace(Struct, frozen=True):
     warm: float
     rounds: int
     loads: int
+    #: Requests that are asked in turn. Each has its own path, query, id, port and time.
+    cycle: int
 
     def steps(self, candidates: Sequence[Candidate]) -> int:
         """How many measurements that makes, with the one that tries a candidate."""

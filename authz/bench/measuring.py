@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Protocol
 
-import msgspec
-
 from authz.bench import in_process, machine, order, people
 from authz.bench.calls import Call, check, http
-from authz.bench.candidates import CACHED, CYCLE, ONE, Candidate, Group, Load
+from authz.bench.candidates import CACHED, ONE, Candidate, Group, Load
+from authz.bench.helpers import Helpers
 from authz.bench.measured import Figure, Measured, Pace, figure_of
-from authz.bench.order import BenchError, Latency, Order, Outcome, Result, Sent
+from authz.bench.order import BenchError, Latency, Order, Result, Sent
 from authz.bench.site import Site
 
 #: Requests that are made for one measurement, a second, of those that count only once: more than
 #: are answered. When they are used up, the measurement is over.
 ONCE = 20_000
-#: Requests of a round without a transport.
-IN_PROCESS = 2000
 #: Requests a second of the fixed load.
 FIXED = 1000.0
 #: Seconds that asking everything once may take, before anything is measured.
 PRIMING = 60.0
 #: Seconds for which requests are used again; a signature holds for five minutes.
-FRESH = 60.0
+FRESH = 150.0
 
 #: Attempts at one measurement. A machine that stands still for a moment makes a fault of what has
 #: to be in time; a fault is cheap, so no figure may hold any.
@@ -56,8 +51,9 @@ class Fault(BenchError):
 class Measuring:
     """Carries out orders on what runs at a site. Raises `BenchError` for any wrong answer."""
 
-    def __init__(self, site: Site, pace: Pace, tell: Tell) -> None:
+    def __init__(self, site: Site, helpers: Helpers, pace: Pace, tell: Tell) -> None:
         self._site, self.pace, self._tell = site, pace, tell
+        self._helpers = helpers
         #: When files of requests that hold for a while were made.
         self._made: dict[Path, float] = {}
 
@@ -94,7 +90,9 @@ class Measuring:
             self._ask(candidate, nobody, once=True, in_flight=ONE)
         self._first(candidate)
         if candidate.in_flight != ONE:
-            self._ask(candidate, self._requests(candidate, CYCLE), once=True, seconds=PRIMING)
+            self._ask(
+                candidate, self._requests(candidate, self.pace.cycle), once=True, seconds=PRIMING
+            )
 
     def _first(self, candidate: Candidate) -> None:
         """Ask once. What takes long at first, as a password does, would be late for a crowd."""
@@ -137,9 +135,11 @@ class Measuring:
         in_flight: tuple[int, int] = (0, 0),
     ) -> Figure:
         seconds = self.pace.warm + self.pace.seconds
-        count = math.ceil(enough * seconds) if candidate.once else CYCLE
+        count = math.ceil(enough * seconds) if candidate.once else self.pace.cycle
         for again in range(TRIES):
             try:
+                if again:
+                    self._first(candidate)
                 result = self._ask(
                     candidate,
                     self._requests(candidate, count),
@@ -151,10 +151,11 @@ class Measuring:
                 )
             except Fault as fault:
                 self._tell.again(str(fault))
-                self._first(candidate)
                 continue
             if not result.answers:
-                raise BenchError(f"{candidate.name}: no answer in time: --seconds MORE")
+                raise BenchError(
+                    f"{candidate.name}: its requests were used up at once: --seconds LESS"
+                )
             return figure_of(result, rate, again)
         raise BenchError(f"{candidate.name}: nothing but faults in {TRIES} attempts")
 
@@ -192,7 +193,7 @@ class Measuring:
             processes=candidate.processes,
             cores=tuple(self._site.cores.load),
         )
-        outcome = msgspec.json.decode(run("load", msgspec.json.encode(made)), type=Outcome)
+        outcome = self._helpers.load(made)
         if outcome.fault:
             raise Fault(f"{candidate.name} answers with a fault: {outcome.fault}")
         if outcome.result is None:
@@ -205,14 +206,13 @@ class Measuring:
         files: dict[str, str] = {}
         for scheme in schemes:
             path = self._site.directory / f"requests-{scheme}"
-            order.write(path, encoded(CACHED[scheme](IN_PROCESS), "direct"))
+            order.write(path, encoded(CACHED[scheme](self.pace.cycle), "direct"))
             files[scheme] = str(path)
         task = in_process.Task(
             self._site.settings(1), f"unix:{self._site.directory}/in-process.sock", files, rounds
         )
         self._tell("in process, without a transport")
-        octets = run("in_process", msgspec.json.encode(task))
-        outcome = msgspec.json.decode(octets, type=in_process.Outcome)
+        outcome = self._helpers.in_process(task)
         if outcome.wrong:
             raise BenchError(f"in process: {outcome.wrong}")
         return outcome.schemes
@@ -224,19 +224,6 @@ def encoded(calls: Sequence[Call], group: Group) -> list[Sent]:
         return [Sent(http(call), call.expected) for call in calls]
     at = time.time()
     return [Sent(check(call, n, at), call.expected) for n, call in enumerate(calls)]
-
-
-def run(module: str, given: bytes) -> bytes:
-    """What a process of ours prints. Raises `BenchError` with what it says when it crashes."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"authz.bench.{module}"],
-        input=given,
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        raise BenchError(f"authz.bench.{module} crashed:\n{done.stderr.decode(errors='replace')}")
-    return done.stdout
 
 
 def _in_words(load: Load) -> str:

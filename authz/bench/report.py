@@ -30,7 +30,17 @@ def heading(run: Run) -> list[str]:
         f"{made['cpu']}, {made['cores']} cores, {made['memory_gib']} GiB, {made['kernel']}, "
         f"{made['python']}; load average at the start {load}",
         packages,
+        _placement(made["placement"]),
     ]
+
+
+def _placement(placement: dict[str, list[int]]) -> str:
+    server, second, load = (placement[name][0] for name in ("server", "second", "load"))
+    shared = " as well" if load in (server, second) else ""
+    return (
+        f"what is measured runs on core {server}; behind Envoy an authorizer, and a second worker, "
+        f"on core {second}; the load generator on core {load}{shared}"
+    )
 
 
 def ratio_rows(run: Run) -> list[Row]:

@@ -16,6 +16,7 @@ from authz import __version__
 from authz.bench import candidates, figures, machine, picture, report
 from authz.bench.candidates import CACHED, DEFAULT, Wanted
 from authz.bench.figures import Run
+from authz.bench.helpers import Helpers
 from authz.bench.measured import Measured, Pace
 from authz.bench.measuring import Measuring
 from authz.bench.order import BenchError, Latency
@@ -23,8 +24,8 @@ from authz.bench.site import Site, site
 from authz.stack.processes import StackError
 
 #: Long enough for a median, short enough for CI.
-QUICK = Pace(seconds=0.5, warm=0.1, rounds=2, loads=1)
-FULL = Pace(seconds=2.0, warm=0.5, rounds=5, loads=3)
+QUICK = Pace(seconds=0.5, warm=0.1, rounds=2, loads=1, cycle=500)
+FULL = Pace(seconds=1.5, warm=0.4, rounds=5, loads=3, cycle=4000)
 INTERRUPTED = 130
 
 
@@ -35,9 +36,19 @@ class BenchOptions(Struct, frozen=True, kw_only=True):
     json: Path | None = None
     svg: Path | None = None
     markdown: Path | None = None
-    credentials: tuple[int, ...] = (1, 10_000)
+    credentials: str = "1,10000"
     rounds: int | None = None
     seconds: float | None = None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Of the store. Raises `BenchError`."""
+        parts = self.credentials.replace("_", "").split(",")
+        if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+            raise BenchError(
+                f"--credentials {self.credentials!r}: expected numbers such as 1,10000,1000000"
+            )
+        return tuple(int(part) for part in parts)
 
     @property
     def pace(self) -> Pace:
@@ -48,6 +59,7 @@ class BenchOptions(Struct, frozen=True, kw_only=True):
             warm=min(form.warm, self.seconds or form.warm),
             rounds=rounds,
             loads=min(rounds, form.loads),
+            cycle=form.cycle,
         )
 
 
@@ -56,7 +68,7 @@ def bench(options: BenchOptions) -> int:
     err = Console(stderr=True, highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, _leave)
     try:
-        _require_places(options)
+        _require_sense(options)
         run = measure(options, Teller(err))
         _write(options, run)
     except (BenchError, StackError) as error:
@@ -105,13 +117,14 @@ class Teller:
 
 def measure(options: BenchOptions, tell: Teller) -> Run:
     """Everything that was asked for. Raises `BenchError` and `StackError`."""
-    pace, found = options.pace, machine.describe()
-    wanted = Wanted(quick=options.quick, credentials=() if options.quick else options.credentials)
+    pace, cores = options.pace, machine.cores()
+    found = machine.describe(cores)
+    wanted = Wanted(quick=options.quick, credentials=() if options.quick else options.sizes)
     at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     try:
-        with site(machine.cores()) as where:
+        with site(cores) as where, Helpers() as helpers:
             where.apply(1)
-            measuring = Measuring(where, pace, tell)
+            measuring = Measuring(where, helpers, pace, tell)
             tell.expect(1)
             in_process: dict[str, list[Latency]] = measuring.in_process(tuple(CACHED), pace.rounds)
             measured: list[Measured] = []
@@ -145,8 +158,9 @@ def _group(
     return measuring.measure(made)
 
 
-def _require_places(options: BenchOptions) -> None:
-    """Whatever cannot be written is told before the measuring, not after it."""
+def _require_sense(options: BenchOptions) -> None:
+    """What cannot be done or written is told before the measuring, not after it."""
+    assert options.sizes
     for name, path in (("json", options.json), ("svg", options.svg)):
         if path is not None and not path.absolute().parent.is_dir():
             raise BenchError(f"--{name} {path}: there is no directory {path.parent}")

@@ -66,6 +66,9 @@ class Site:
             keyring_file=str(self._keyring),
             # A machine that is busy with the benchmark is not a store that is away.
             store_timeout_ms=1000.0,
+            # Nobody sends anything any more when something is stopped here.
+            drain_seconds=0.0,
+            grace_seconds=0.1,
         )
 
     def apply(self, credentials: int) -> None:
