@@ -37,6 +37,14 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert test in (ROOT / ".ci" / "run").read_text()
 
 
+def test_ci_runs_the_benchmark_after_the_tests() -> None:
+    """From the same installation, and for its figures alone."""
+    _, test = commands()
+    after = (ROOT / ".ci" / "run").read_text().partition(test)[2]
+
+    assert after.strip() == ".venv/bin/authz bench --quick --json bench.json"
+
+
 def test_the_readme_is_short() -> None:
     """Longer matter goes into docs/."""
     assert len(README.splitlines()) < 200

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from struct import Struct
 
-from authz.bench.order import Sent, Wrong
+from authz.bench.order import Faulted, Sent, Wrong
 from authz.server.h2 import frames as h2
 from authz.server.h2.hpack import Reader
 
@@ -20,6 +20,8 @@ CHUNK = 1 << 18
 #: What our streams may receive before we say more: more than any answer.
 STREAM_WINDOW = 1 << 20
 _HEADERS_LARGEST = 64 * 1024
+#: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and UNAVAILABLE: too late or too much, but not wrong.
+_BUSY = (b"4", b"8", b"14")
 _FIRST_DYNAMIC = 62
 
 
@@ -64,7 +66,8 @@ Verdict = Callable[[bytes], str]
 
 class GrpcLink:
     """Asks and counts. Every answer is held against what its request expects; `Wrong` is raised for
-    the first one that differs, and for any gRPC status but 0."""
+    the first one that differs, and for a gRPC status that is not 0; `Faulted` for one that means
+    that there was too much to do."""
 
     def __init__(
         self, sock: socket.socket, requests: list[Sent], streams: int, verdict: Verdict
@@ -169,7 +172,8 @@ class GrpcLink:
         status = fields.get(b"grpc-status", b"")
         if status not in (b"", b"0"):
             said = fields.get(b"grpc-message", b"").decode(errors="replace")
-            raise Wrong(f"gRPC status {status.decode(errors='replace')}: {said}")
+            kind = Faulted if status in _BUSY else Wrong
+            raise kind(f"gRPC status {status.decode(errors='replace')}: {said}")
         if self._reader.version == version:
             self._heads[payload] = status
         else:  # equal blocks mean equal fields only while the table stands still

@@ -170,6 +170,16 @@ def test_a_fault_is_told_apart(scripted: tuple[Scripted, str], tmp_path: Path) -
     assert carry_out(tmp_path, address) == Outcome(fault="overloaded")
 
 
+@pytest.mark.parametrize("status", [b"4", b"8", b"14"])
+def test_too_late_is_a_fault(pair: tuple[GrpcLink, socket.socket], status: bytes) -> None:
+    """As on a machine that stood still for a second: not a wrong answer."""
+    link, theirs = pair
+    link.ask(0, 0.0)
+    theirs.sendall(h2.frame(h2.HEADERS, 5, 1, h2.OK + h2.literal(b"grpc-status", status)))
+    with pytest.raises(Faulted, match=status.decode()):
+        link.receive()
+
+
 def test_no_server_is_told(tmp_path: Path) -> None:
     assert "No such file" in carry_out(tmp_path, f"unix:{tmp_path}/nobody").wrong
 
