@@ -72,6 +72,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     cache_misses: Annotated[
         int, Meta(ge=100, description="Unknown keys that a worker remembers.")
     ] = 20_000
+    unknown_per_second: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="Reads of unknown keys that a worker may cost the store in a second, and a "
+            "second's worth at once; beyond, keys that it does not remember get a 503.",
+        ),
+    ] = 500.0
     jwks_stale_seconds: Annotated[
         float,
         Meta(
@@ -125,6 +134,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             stale_seconds=self.stale_seconds,
             cache_records=self.cache_records,
             cache_misses=self.cache_misses,
+            unknown_per_second=self.unknown_per_second,
             jwks_stale_seconds=self.jwks_stale_seconds,
             jwks_allow_private=self.jwks_allow_private,
             jwks_ca_file=self.jwks_ca_file,

@@ -8,6 +8,7 @@ proven, `Denied` = present and wrong.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from authz.jose.key_set import KeySet
@@ -50,12 +51,22 @@ class Lookups(Protocol):
 class Observer(Protocol):
     """Told what the store does, for metrics. Called on the threads of requests: be quick."""
 
-    def cache(self, kind: str, *, hit: bool) -> None: ...
+    def lookups(self, kind: str, *, hit: bool) -> Callable[[], object]:
+        """What to call for each record of this kind that was asked of the memory."""
+        ...
 
     def store(self, seconds: float, error: str | None) -> None: ...
 
     def link(self, event: str) -> None:
         """`up`, `alive`, `change` or `lost`."""
+        ...
+
+    def refused(self, kind: str) -> None:
+        """A record was not asked for: too many were asked for that are not there."""
+        ...
+
+    def change_lag(self, seconds: float) -> None:
+        """So long after it was written, what a change concerned was forgotten."""
         ...
 
     def key_set(self, error: str | None) -> None:
@@ -82,6 +93,11 @@ class Lookup(Protocol):
 
     def claim(self, nonce: str, seconds: int) -> bool:
         """Record a nonce for so many seconds; False when it is already recorded."""
+        ...
+
+    def holds(self, *records: Credential | Consumer) -> bool:
+        """Whether records that were found are still what would be found, as far as memory alone
+        can tell: False where the store would have to be asked."""
         ...
 
     def recall(self, secret: str) -> Any | None:
@@ -187,6 +203,11 @@ class Scheme(Protocol):
 
     def authenticate(self, request: Request, store: Lookup) -> Proof | None:
         """Check what was sent. Raises `Denied`; `Foreign` when it is another scheme's."""
+        ...
+
+    def evidence(self, request: Request) -> str | None:
+        """The one text of a request on which alone, beside records and time, an allow of this
+        scheme rests, with all that is hidden; None when it rests on more."""
         ...
 
     def notes(self, request: Request) -> tuple[tuple[str, str], ...]:

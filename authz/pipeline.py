@@ -7,6 +7,7 @@ exception that leaves `decide`; the edge makes it a fault. It never becomes an a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct
@@ -18,6 +19,8 @@ from authz.routes import Route, RouteTable
 from authz.schemes import places
 from authz.values import (
     Allow,
+    Consumer,
+    Credential,
     Decision,
     Denied,
     Deny,
@@ -53,9 +56,15 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
     """Say whether one request may pass. Raises a `Fault` rather than guess."""
     route = None
     try:
-        refuse_look_alikes(request)
+        if request.headers.may_name_callers:
+            refuse_look_alikes(request)
         route = routes.match(request)
         store = lookups.within(route.tenant)
+        evidence = route.evidence(request)
+        if evidence is not None:
+            known = passed_before(evidence, request, route, store)
+            if known is not None:
+                return known
         if route.endpoint is not None and not route.schemes:
             return Verdict(route.endpoint.answer(request, store), route)
         refuse_told_look_alikes(request, route)
@@ -67,7 +76,54 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
             return Verdict(route.endpoint.answer(request, store), route)
     except Denied as denied:
         return Verdict(denied.deny, route)
-    return passing(request, route, identity, edits, callers)
+    verdict = passing(request, route, identity, edits, callers)
+    if evidence is not None and verdict.lasts:
+        remember_pass(evidence, request, verdict, callers[0], store)
+    return verdict
+
+
+# -- once more -------------------------------------------------------------------------------------
+
+#: For how many seconds, at the most, an allow is given again without a closer look.
+MEMORY = 10.0
+
+
+class Passed(Struct, frozen=True):
+    """An allow, and from when until when the same evidence gives it again (Unix seconds), as long
+    as its records hold."""
+
+    verdict: Verdict
+    records: tuple[Credential, Consumer]
+    since: float
+    until: float
+
+    def __repr__(self) -> str:
+        return "Passed()"
+
+
+def passed_before(evidence: str, request: Request, route: Route, store: Lookup) -> Verdict | None:
+    """The allow that this evidence was given before, if nothing that it rests on has changed."""
+    known = store.recall(evidence)
+    if not isinstance(known, Passed) or not known.since <= request.at < known.until:
+        return None
+    verdict = known.verdict
+    if verdict.route is not route or request.headers.may_name_callers:
+        return None
+    return verdict if store.holds(*known.records) else None
+
+
+def remember_pass(
+    evidence: str, request: Request, verdict: Verdict, caller: Caller, store: Lookup
+) -> None:
+    """Of an allow that lasts. What holds now is undone by nothing but a change of its records, or
+    the end of one of these times."""
+    proof, consumer = caller.proof, caller.identity.consumer
+    if proof is None or proof.once is not None:
+        return
+    credential = proof.credential
+    ends = (proof.until, credential.expires_at or inf, consumer.expires_at or inf)
+    until = min(request.at + MEMORY, *ends)
+    store.remember(evidence, Passed(verdict, (credential, consumer), request.at, until))
 
 
 # -- who -------------------------------------------------------------------------------------------
@@ -173,8 +229,6 @@ def spend(callers: list[Caller], store: Lookup) -> None:
 
 def refuse_look_alikes(request: Request) -> None:
     """Refuse names that a CGI-like backend folds onto ours. Raises `Denied`."""
-    if not request.headers.may_name_callers:
-        return
     for name in request.headers:
         if not ("consumer" in name or "credential" in name) or name.startswith(FAMILIES):
             continue
@@ -262,6 +316,9 @@ def with_parameters(target: str | None, request: Request, callers: list[Caller])
     return f"{base}{'&' if '?' in base else '?'}{urlencode(added, quote_via=quote)}"
 
 
+NO_EDITS = Edits()
+
+
 def conceal(request: Request, route: Route, callers: list[Caller]) -> Edits:
     """What hides every credential that was to be hidden, also those that nobody needed to look at,
     and every query parameter that is the schemes' to tell.
@@ -269,16 +326,17 @@ def conceal(request: Request, route: Route, callers: list[Caller]) -> Edits:
     Raises `Denied` where that cannot be done: beside a hidden cookie stands one that no header of
     ours may repeat, or a lax reader might still find such a parameter.
     """
+    told = route.tells_query
+    spots = [Place(query=name) for name in told] if told else []
     # By identity: a route may have two schemes of one kind, and only one of them was read.
     proven = {id(caller.scheme): caller.proof is not None for caller in callers}
-    told = {name for scheme in route.schemes for name in scheme.tells_query}
-    spots = [Place(query=name) for name in told]
     for scheme in route.schemes:
+        known = proven.get(id(scheme))
         # APISIX hides what was used, and leaves the rest.
-        if id(scheme) in proven or not scheme.tolerant:
-            spots.extend(scheme.hidden(request, proven=proven.get(id(scheme), False)))
+        if known is not None or not scheme.tolerant:
+            spots.extend(scheme.hidden(request, proven=bool(known)))
     if not spots:
-        return Edits()
+        return NO_EDITS
     edits = places.erase(request, tuple(spots))
     if edits.cookie is not None and not (edits.cookie.isascii() and edits.cookie.isprintable()):
         raise Denied(denials.MALFORMED)

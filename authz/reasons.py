@@ -80,6 +80,11 @@ FAULTS = (
         "more Checks wait for the store than will be answered in time",
         "more workers, or a store that is nearer",
     ),
+    Reason(
+        "too_many_unknown",
+        "so many unknown keys come that no other is asked of the store for now",
+        "who floods us? Limit them in Envoy; or raise `unknown_per_second`",
+    ),
     Reason("abandoned", "the caller left, or its deadline passed, before its turn came"),
     Reason(
         "keys_unavailable",

@@ -8,7 +8,7 @@ before the longest prefix, named methods before any. No match is a denial.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 from urllib.parse import quote, unquote_to_bytes
@@ -37,6 +37,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
 #: No name is longer than DNS allows: names are remembered, and a stranger may choose them.
 _HOST = re.compile(r"([A-Za-z0-9._-]{0,254}|\[[0-9A-Fa-f:.]{2,64}\])(?::[0-9]{1,5})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: Hosts, as they were sent, whose tables are remembered.
+MAX_HOSTS = 4096
 
 
 class Route(Struct, frozen=True, dict=True):
@@ -57,6 +59,29 @@ class Route(Struct, frozen=True, dict=True):
     def tells(self) -> tuple[str, ...]:
         """Headers that its schemes may tell the upstream."""
         return tuple(dict.fromkeys(name for scheme in self.schemes for name in scheme.tells))
+
+    @cached_property
+    def tells_query(self) -> frozenset[str]:
+        """Query parameters that they may tell it."""
+        return frozenset(name for scheme in self.schemes for name in scheme.tells_query)
+
+    @cached_property
+    def alone(self) -> Scheme | None:
+        """The one scheme that decides, where nothing of a request but its evidence is told, hidden
+        or answered."""
+        if len(self.schemes) != 1 or self.endpoint or self.tells or self.tells_query:
+            return None
+        return self.schemes[0]
+
+    def evidence(self, request: Request) -> str | None:
+        """What an allow on this route rests on, if it is one text; no other route's is the same."""
+        scheme = self.alone
+        found = scheme.evidence(request) if scheme is not None else None
+        return None if found is None else f"{self._name}{found}"
+
+    @cached_property
+    def _name(self) -> str:
+        return f"{self.service}\0{self.id}\0"
 
     @cached_property
     def passes(self) -> dict[Any, Any]:
@@ -143,6 +168,8 @@ class RouteTable:
             self._add(f"services[{index}]", service, document)
         by_length = sorted(self._wildcards.items(), key=lambda item: -len(item[0]))
         self._wildcards = dict(by_length)
+        # Few hosts make most of the requests.
+        self._tables_of = lru_cache(MAX_HOSTS)(lambda host: tuple(self._tables_for(host)))
 
     def _add(self, place: str, service: ServiceEntry, document: Document) -> None:
         hosts = [host.lower() for host in service.hosts] or [""]
@@ -170,16 +197,16 @@ class RouteTable:
 
     def match(self, request: Request) -> Route:
         """The policy for a request. Raises `Denied`."""
-        service = request.context.get("service")
-        if service is None and "route" in request.context:
-            raise Denied(NO_ROUTE)
-        route = self._by_host(request) if service is None else self._by_name(service, request)
+        context = request.context
+        route = self._by_name(context, request) if context else self._by_host(request)
         if route is None:
             raise Denied(NO_ROUTE)
         return route
 
-    def _by_name(self, service: str, request: Request) -> Route | None:
-        name = request.context.get("route")
+    def _by_name(self, context: Mapping[str, str], request: Request) -> Route | None:
+        service, name = context.get("service"), context.get("route")
+        if service is None:
+            return self._by_host(request) if name is None else None
         if name is not None:
             return self._named.get((service, name))
         whole = self._named.get((service, ""))
@@ -191,14 +218,15 @@ class RouteTable:
         return paths.match(request.path, request.method)
 
     def _by_host(self, request: Request) -> Route | None:
-        host = host_name(request.host)
-        for table in self._tables_for(host):
+        for table in self._tables_of(request.host):
             route = table.match(request.path, request.method)
             if route is not None:
                 return route
         return None
 
-    def _tables_for(self, host: str) -> Iterable[Paths]:
+    def _tables_for(self, sent: str) -> Iterator[Paths]:
+        """The most specific first. Raises `Denied` for what is no host."""
+        host = host_name(sent)
         if host in self._hosts and host:
             yield self._hosts[host]
         for suffix, table in self._wildcards.items():
@@ -283,7 +311,6 @@ def canonical_path(path: str) -> str:
     return quote(decoded, safe=_PCHAR)
 
 
-@lru_cache(4096)
 def host_name(host: str) -> str:
     """The host without its port and trailing dot, in lower case. Raises `Denied` for what is no
     single host."""

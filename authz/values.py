@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from math import inf
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+_NONE: dict[str, tuple[str, ...]] = {}
+_UNUSUAL = re.compile(r"[^a-z0-9\n-]")
 _SEPARATOR = re.compile(r"[\x00-/:-`{-\x7f]")
 
 
@@ -35,35 +38,57 @@ class Headers:
     not UTF-8 arrive as `!`, so such a value may stand for several others.
     """
 
-    __slots__ = ("_lines", "exact")
+    __slots__ = ("_again", "_lines", "exact", "names")
 
     def __init__(self, lines: Iterable[tuple[str, str]] = (), *, exact: bool = True) -> None:
-        self.exact = exact
         found: dict[str, list[str]] = {}
         for name, value in lines:
             found.setdefault(name.lower(), []).append(value)
-        self._lines = {name: tuple(values) for name, values in found.items()}
+        self._fill({name: tuple(values) for name, values in found.items()}, exact=exact)
+
+    def _fill(self, lines: dict[str, tuple[str, ...]], *, exact: bool) -> None:
+        self.exact = exact
+        self._lines = {name: values[0] for name, values in lines.items()}
+        self._again = {name: values for name, values in lines.items() if len(values) > 1}
+        #: All names, each on a line of its own.
+        self.names = "\n".join(self._lines)
 
     @classmethod
     def of(cls, lines: dict[str, tuple[str, ...]], *, exact: bool) -> Headers:
-        """From values by lower-case name."""
+        """From values by lower-case name; none without a value."""
         made = cls.__new__(cls)
-        made._lines, made.exact = lines, exact
+        made._fill(lines, exact=exact)
+        return made
+
+    @classmethod
+    def single(cls, lines: dict[str, str]) -> Headers:
+        """From exact values by lower-case name, each there once."""
+        made = cls.__new__(cls)
+        made.exact = True
+        made._lines = lines
+        made._again = _NONE
+        made.names = "\n".join(lines)
         return made
 
     def get(self, name: str) -> tuple[str, ...]:
         """All values of a header given in lower case; empty when it is absent."""
-        return self._lines.get(name, ())
+        if name in self._again:
+            return self._again[name]
+        value = self._lines.get(name)
+        return () if value is None else (value,)
 
     def first(self, name: str) -> str | None:
-        values = self._lines.get(name)
-        return values[0] if values else None
+        return self._lines.get(name)
 
     @property
     def may_name_callers(self) -> bool:
         """Whether some name has a word of ours in it; seen at once, for most have none."""
-        names = "\n".join(self._lines)
-        return "consumer" in names or "credential" in names
+        return "consumer" in self.names or "credential" in self.names
+
+    @property
+    def are_folded(self) -> bool:
+        """Whether every name is the one that `fold` makes of it."""
+        return _UNUSUAL.search(self.names) is None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._lines)
@@ -193,7 +218,8 @@ class Proof(Struct, frozen=True):
     """A credential that was proven, and what it brings along.
 
     `headers` (names in lower case, any text) and `query` are told to the upstream, `claims` to
-    Envoy's other filters (None: to nobody). `once` is spent when all else holds.
+    Envoy's other filters (None: to nobody). `once` is spent when all else holds. `until` is when
+    the same evidence proves nothing any more, in Unix seconds, if nothing else changes.
     """
 
     credential: Credential
@@ -201,6 +227,7 @@ class Proof(Struct, frozen=True):
     query: tuple[tuple[str, str], ...] = ()
     claims: Mapping[str, Any] | None = None
     once: Once | None = None
+    until: float = inf
 
 
 class Identity(Struct, frozen=True):

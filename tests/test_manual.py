@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 from typer.testing import CliRunner
 
 from authz import denials, reasons
@@ -15,8 +16,9 @@ from authz.cli import app
 from authz.config import Settings
 from authz.endpoints import ENDPOINTS
 from authz.schemes import SCHEMES
-from authz.server import service, wire
-from authz.store import key_source, passwords, records
+from authz.server import metrics, service, wire
+from authz.server.exporter import AGE
+from authz.store import key_source, passwords, records, unknown
 from authz.store import redis as store
 
 ROOT = Path(__file__).parent.parent
@@ -63,7 +65,7 @@ def all_reasons() -> set[str]:
     found |= {reason for endpoint in ENDPOINTS.values() for reason in endpoint.reasons}
     found |= {reason for _, reason in store.REASONS} | {store.EMPTY, store.BREAKER_OPEN}
     found |= {records.CORRUPT, passwords.BUSY, key_source.UNAVAILABLE, wire.ALLOWED, wire.ANONYMOUS}
-    found |= {service.OVERLOADED, service.ABANDONED}
+    found |= {service.OVERLOADED, service.ABANDONED, unknown.TOO_MANY}
     return found | {service.NOT_READY, service.NOT_A_CHECK, service.CRASHED}
 
 
@@ -99,6 +101,20 @@ def test_every_setting_is_a_flag() -> None:
 
     for name in Settings.__struct_fields__:
         assert f"--{name.replace('_', '-')}" in help_text
+
+
+def test_every_metric_is_explained() -> None:
+    """docs/metrics.md has each metric, by the name under which it is shown, and its labels."""
+    found = {AGE: ""}
+    for metric in vars(metrics).values():
+        if isinstance(metric, MetricWrapperBase):
+            [family] = metric.collect()
+            name = family.name + ("_total" if family.type == "counter" else "")
+            found[name] = ", ".join(metric._labelnames)
+    del found[metrics.SEEN]  # shown as an age
+    text = (ROOT / "docs" / "metrics.md").read_text()
+
+    assert dict(re.findall(r"^\| `([a-z_]+)` \|(?: ([a-z, ]+))? \|", text, re.MULTILINE)) == found
 
 
 FOREIGN = re.compile(

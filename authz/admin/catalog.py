@@ -63,11 +63,16 @@ class Changes(Struct):
 class Silent(Observer):
     """For commands, which are not measured."""
 
-    def cache(self, kind: str, *, hit: bool) -> None: ...
+    def lookups(self, kind: str, *, hit: bool) -> Callable[[], object]:
+        return lambda: None
 
     def store(self, seconds: float, error: str | None) -> None: ...
 
     def link(self, event: str) -> None: ...
+
+    def refused(self, kind: str) -> None: ...
+
+    def change_lag(self, seconds: float) -> None: ...
 
     def key_set(self, error: str | None) -> None: ...
 
@@ -104,7 +109,7 @@ class Catalog:
 
     def load(self, kind: str, key: str) -> Any:
         """One record as the store has it now, or None. Raises `StoreDown`."""
-        return self._records.load(kind, key)
+        return self._records.load(kind, [key])[-1]
 
     def policy(self) -> dict[str, Any]:
         """The document without its consumers; empty when nothing was applied."""
@@ -172,6 +177,7 @@ class Catalog:
         writes[self.keys.epoch] = self.codec.encode(self.keys.epoch, epoch)
         added = [_member(n) for n, record in changes.consumers.items() if record is not None]
         removed = [_member(n) for n, record in changes.consumers.items() if record is None]
+        writes[self.keys.changed] = b"%d" % self._store.clock(self.keys.changed)
         self._store.transaction(
             self.keys.epoch, snapshot.epoch, writes, deletes, (self.keys.consumers, added, removed)
         )
@@ -205,7 +211,8 @@ class Catalog:
             },
         )
         self.write(snapshot, changes)
-        self._store.delete([self.keys.config, self.keys.epoch, self.keys.consumers])
+        keys = self.keys
+        self._store.delete([keys.config, keys.epoch, keys.consumers, keys.changed])
 
 
 def _member(name: ConsumerName) -> str:

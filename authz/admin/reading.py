@@ -51,6 +51,9 @@ class _Reading:
         """Whether it could be recorded; asking must not use it up."""
         return not self._catalog.is_claimed(self._tenant, nonce)
 
+    def holds(self, *records: Credential | Consumer) -> bool:
+        return False
+
     def recall(self, secret: str) -> Any | None:
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -60,6 +61,13 @@ def check(claims: dict[str, Any], rules: Rules, at: float) -> str | None:
         or _check_issuer(claims, rules)
         or _check_audience(claims, rules)
     )
+
+
+def end(claims: dict[str, Any]) -> float:
+    """Until when claims that hold go on to hold: whatever else is asked of them, time does not
+    undo it."""
+    exp: Any = claims.get("exp")
+    return float(exp) if is_time(exp) else inf
 
 
 def is_time(value: Any) -> bool:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from authz.contracts import Lookup, Vault
 from authz.denials import Foreign
 from authz.references import Secret
+from authz.schemes import places
 from authz.schemes.settings import Realm, Settings, challenge, unauthorized
 from authz.secrets import check_password_hash
 from authz.values import Credential, Denied, Deny, Place, Proof, Request
@@ -130,6 +131,9 @@ class BasicAuth(Settings, frozen=True):
         if not store.password_matches(password, hashed) or credential is None:
             raise Denied(self.invalid())
         return credential
+
+    def evidence(self, request: Request) -> str | None:
+        return places.alone(_PLACE, request, hidden=self.hide_credentials)
 
     def notes(self, request: Request) -> tuple[tuple[str, str], ...]:
         values = request.headers.get("authorization")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from functools import cached_property
 from typing import Annotated, Any
 
 import msgspec
@@ -11,8 +12,8 @@ from msgspec import Meta, Struct
 
 from authz.contracts import Vault
 from authz.references import Secret, recover
-from authz.secrets import Recoverable
-from authz.signing.hmac_auth import Algorithm
+from authz.secrets import Mac, Recoverable
+from authz.signing.hmac_auth import HASHES, Algorithm
 
 MAX_KEY_ID = 256
 MAX_SECRET = 256
@@ -24,7 +25,7 @@ _DELIMITERS = re.compile(r'[",#]')
 KeyId = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_ID)]
 
 
-class HmacKey(Struct, frozen=True, omit_defaults=True):
+class HmacKey(Struct, frozen=True, omit_defaults=True, dict=True):
     """What is stored; the key id is the look-up key. All but the secret is a legacy credential's
     (profile apisix-3.9), and means there what APISIX up to 3.10 made of it."""
 
@@ -36,6 +37,17 @@ class HmacKey(Struct, frozen=True, omit_defaults=True):
     encode_uri_params: bool = True
     validate_request_body: bool = False
     max_req_body: int = 512 * 1024
+
+    def tag(self, algorithm: str, data: bytes) -> bytes:
+        """The HMAC of some data, by one of `HASHES`."""
+        mac = self._macs.get(algorithm)
+        if mac is None:
+            mac = self._macs[algorithm] = Mac(self.secret_key.value, HASHES[algorithm])
+        return mac.digest(data)
+
+    @cached_property
+    def _macs(self) -> dict[str, Mac]:
+        return {}
 
 
 class HmacDraft(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

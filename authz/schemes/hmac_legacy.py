@@ -60,8 +60,9 @@ def _claim(key: str, sent: str, algorithm: str, date: str, names: str) -> Claim:
     # A name with a colon could pass for another name with the start of its value.
     if ":" in names:
         raise Refused(MALFORMED)
-    listed = names.split(";") if names else []
-    return Claim(key, algorithm, sent, bounded(listed, tolerant=True), date)
+    listed = bounded(names.split(";") if names else [], tolerant=True)
+    signed = frozenset(name.lower() for name in listed)
+    return Claim(key, algorithm, sent, listed, signed, date)
 
 
 def _first(request: Request, name: str) -> str | None:

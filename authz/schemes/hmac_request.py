@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -55,7 +56,14 @@ REASONS = {
     BODY_NOT_SHOWN: "there is a body, but Envoy does not show bodies (`with_request_body`)",
 }
 
-_FIELD = re.compile(r'[ \t]*([A-Za-z0-9]+)="([^"]*)"[ \t]*')
+_FIELD = re.compile(r'([A-Za-z0-9]+)="([^",]*)"')
+_FIELDS = re.compile(rf"[ \t]*+{_FIELD.pattern}[ \t]*+(?:,[ \t]*+{_FIELD.pattern}[ \t]*+)*+")
+#: Lists of names that are no longer, in characters, are remembered.
+_MEMORABLE = 256
+_VALUE = r'"([^",\x00-\x1f\x7f]*)"'
+_USUAL = re.compile(
+    rf"{PREFIX} keyId={_VALUE},algorithm={_VALUE},headers={_VALUE},signature={_VALUE}"
+)
 #: Starts where a name starts and gives nothing back: no header costs more than its length.
 _LAX_FIELD = re.compile(r'(?<![A-Za-z0-9])([A-Za-z0-9]++)="(.*?)"')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -80,19 +88,21 @@ class TooLarge(Refused):
 
 class Claim(Struct, frozen=True):
     """What a request says of its signature; `names` are those of the signed headers, in order and
-    as they were written. `date` is set where it travels beside the signature."""
+    as they were written, `signed` the same in lower case. `date` is set where it travels beside
+    the signature."""
 
     key_id: str
     algorithm: str
     signature: str
     names: tuple[str, ...]
+    signed: frozenset[str]
     date: str | None = None
 
     def __repr__(self) -> str:
         return f"Claim({self.key_id!r}, {self.algorithm!r})"
 
     def signs(self, name: str) -> bool:
-        return any(each.lower() == name.lower() for each in self.names)
+        return name.lower() in self.signed
 
 
 def authorization(request: Request, start: str) -> str | None:
@@ -118,17 +128,46 @@ def read(request: Request, *, tolerant: bool) -> Claim | None:
     Strict: well-formed fields, each at most once, and no header twice among the signed. Tolerant,
     as APISIX: what is no field is passed over, and the last of a name counts.
     """
+    usual = None if tolerant else _usual(request)
+    if usual is not None:
+        key_id, algorithm, listed, sent = usual.groups()
+        return Claim(key_id, algorithm, sent, *_listed(listed, tolerant=False))
     rest = authorization(request, PREFIX if tolerant else f"{PREFIX} ")
     if rest is None:
         return None
     fields = dict(_lax_fields(rest)) if tolerant else _fields(rest)
     if not {"keyId", "algorithm", "signature"} <= set(fields):
         raise Refused(MALFORMED)
-    listed = fields["headers"].split(" ") if "headers" in fields else []
-    names = bounded(listed, tolerant=tolerant)
+    names = _listed(fields.get("headers"), tolerant=tolerant)
+    return Claim(fields["keyId"], fields["algorithm"], fields["signature"], *names)
+
+
+def _usual(request: Request) -> re.Match[str] | None:
+    """The fields as clients write them, found at once."""
+    values = request.headers.get("authorization")
+    if len(values) != 1 or not request.headers.exact or len(values[0]) > places.MAX_CREDENTIAL:
+        return None
+    return _USUAL.fullmatch(values[0])
+
+
+#: Names as they were written, and in lower case.
+_Names = tuple[tuple[str, ...], frozenset[str]]
+
+
+def _listed(text: str | None, *, tolerant: bool) -> _Names:
+    """The names of signed headers. A client lists the same ones each time."""
+    few = text is not None and len(text) <= _MEMORABLE
+    return _remembered_names(text, tolerant) if few else _names(text, tolerant)
+
+
+def _names(text: str | None, tolerant: bool) -> _Names:
+    names = bounded([] if text is None else text.split(" "), tolerant=tolerant)
     if not (tolerant or _plain(names)):
         raise Refused(MALFORMED)
-    return Claim(fields["keyId"], fields["algorithm"], fields["signature"], names)
+    return names, frozenset(name.lower() for name in names)
+
+
+_remembered_names = lru_cache(1024)(_names)
 
 
 def bounded(names: list[str], *, tolerant: bool) -> tuple[str, ...]:
@@ -145,12 +184,12 @@ def bounded(names: list[str], *, tolerant: bool) -> tuple[str, ...]:
 
 
 def _fields(text: str) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for piece in text.split(","):
-        found = _FIELD.fullmatch(piece)
-        if found is None or found[1] in fields:
-            raise Refused(MALFORMED)
-        fields[found[1]] = found[2]
+    if not _FIELDS.fullmatch(text):
+        raise Refused(MALFORMED)
+    found = _FIELD.findall(text)
+    fields = dict(found)
+    if len(fields) < len(found):
+        raise Refused(MALFORMED)
     return fields
 
 
@@ -173,6 +212,10 @@ def value_of(request: Request, name: str, *, tolerant: bool) -> str | None:
     several: the upstream may read another one than was signed (tolerant: the first counts)."""
     name = name.lower()
     values = request.headers.get(name)
+    if len(values) == 1 and name != "host" and request.headers.exact:
+        if _BREAK.search(values[0]):
+            raise Refused(AMBIGUOUS)
+        return values[0]
     if name == "host" and request.host:
         values = (request.host, *values)
     if tolerant and not values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from calendar import timegm
 from datetime import datetime
+from functools import lru_cache
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
@@ -13,6 +14,7 @@ _TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 _DAY, _YEAR = "(?P<day>[0-9]{2})", "(?P<year>[0-9]{4})"
 
 _IMF = re.compile(f"(?P<name>{'|'.join(_DAYS)}), {_DAY} {_MONTH} {_YEAR} {_TIME} GMT")
+_LENGTH = len("Fri, 15 Jan 2027 08:00:00 GMT")
 #: In each the name of the day may be any, and what follows is not looked at.
 _FORMS = tuple(
     re.compile(form)
@@ -28,6 +30,12 @@ _SHORT, _PIVOT = 2, 70
 
 def imf_fixdate(text: str) -> int | None:
     """`Fri, 15 Jan 2027 08:00:00 GMT` and nothing else, the day of the week included."""
+    return _imf_fixdate(text) if len(text) == _LENGTH else None
+
+
+@lru_cache(1024)
+def _imf_fixdate(text: str) -> int | None:
+    # Many requests are of one second.
     found = _IMF.fullmatch(text)
     when = _instant(found) if found else None
     return timegm(when.timetuple()) if when and found and _named(when, found["name"]) else None

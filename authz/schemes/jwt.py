@@ -115,7 +115,7 @@ class Jwt(Settings, frozen=True):
         reason = claims_of.check(seen.claims, credential.form.rules, request.at)
         if reason is not None:
             raise Denied(self._refusal(reason))
-        return Proof(credential)
+        return Proof(credential, until=claims_of.end(seen.claims))
 
     def _read(self, request: Request) -> str | None:
         try:
@@ -154,6 +154,9 @@ class Jwt(Settings, frozen=True):
     @cached_property
     def _find_name(self) -> Finder:
         return finder(self.username_path)
+
+    def evidence(self, request: Request) -> str | None:
+        return places.alone(self.place, request, hidden=self.hide_credentials)
 
     def notes(self, request: Request) -> tuple[tuple[str, str], ...]:
         try:

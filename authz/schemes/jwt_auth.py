@@ -131,6 +131,7 @@ class JwtAuth(Settings, frozen=True):
             headers=told,
             claims=seen.claims if self.store_in_ctx else None,
             once=self._once(seen.claims, credential.form, request.at),
+            until=claims_of.end(seen.claims),
         )
 
     def _read(self, request: Request) -> tuple[Place, str] | None:
@@ -215,6 +216,9 @@ class JwtAuth(Settings, frozen=True):
             text = jwt_told.claim_text(claims.get(claim))
             if text:
                 yield name.lower(), text
+
+    def evidence(self, request: Request) -> str | None:
+        return places.alone(self.place, request, hidden=self.hide_credentials)
 
     def notes(self, request: Request) -> tuple[tuple[str, str], ...]:
         try:

@@ -127,6 +127,9 @@ class KeyAuth(Settings, frozen=True):
             raise Denied(self._invalid)
         return Proof(credential)
 
+    def evidence(self, request: Request) -> str | None:
+        return places.alone(self.place, request, hidden=self.hide_credentials)
+
     def notes(self, request: Request) -> tuple[tuple[str, str], ...]:
         return places.notes(self.place, request)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from authz import forms, strict_json
 from authz.forms import FORM_TYPE, MAX_PARAMETERS, percent_decode
@@ -136,6 +137,39 @@ def has_body(request: Request) -> bool:
     return request.body is not None or (
         length not in (None, "0") or "transfer-encoding" in request.headers
     )
+
+
+def alone(place: Place, request: Request, *, hidden: bool) -> str | None:
+    """The value of the place's header, where nothing else in the request can be such a credential
+    or, if credentials are `hidden`, another spelling of it; None where that takes a closer look."""
+    headers = request.headers
+    if place.header is None or place.body is not None or not headers.exact:
+        return None
+    if place.cookie is not None and "cookie" in headers:
+        return None
+    if request.query and place.query is not None and not _is_free(request.query, place.query):
+        return None
+    if (hidden or place.tolerant) and not (_is_folded(place.header) and headers.are_folded):
+        return None
+    values = headers.get(place.header)
+    return values[0] if len(values) == 1 else None
+
+
+def _is_free(query: str, name: str) -> bool:
+    """Whether no parameter can have this name, in any spelling."""
+    if len(query) > MAX_PARAMETERS or "%" in query or "+" in query or not query.isascii():
+        return False
+    folded = _folded(name)
+    return folded not in (fold(query) if "-" in folded else query.lower())
+
+
+@lru_cache(1024)
+def _folded(name: str) -> str:
+    return fold(name)
+
+
+def _is_folded(name: str) -> bool:
+    return _folded(name) == name
 
 
 def notes(place: Place, request: Request) -> tuple[tuple[str, str], ...]:

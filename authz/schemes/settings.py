@@ -89,6 +89,9 @@ class Settings(
     def tells_query(self) -> tuple[str, ...]:
         return ()
 
+    def evidence(self, request: Request) -> str | None:
+        return None
+
     def notes(self, request: Request) -> tuple[tuple[str, str], ...]:
         return ()
 

@@ -35,6 +35,7 @@ class DecisionLog:
         self._descriptor = descriptor
         self._lines: deque[Line] = deque()
         self._waiting = threading.Event()
+        self._told = False
         self._stopping = threading.Event()
         self._encode = msgspec.json.Encoder().encode
         self._thread = threading.Thread(target=self._run, name="decision-log", daemon=True)
@@ -46,7 +47,8 @@ class DecisionLog:
             LOG_DROPPED.inc()
             return
         self._lines.append(line)
-        if not self._waiting.is_set():
+        if not self._told:
+            self._told = True
             self._waiting.set()
 
     def close(self) -> None:
@@ -60,6 +62,7 @@ class DecisionLog:
             self._waiting.wait()
             self._stopping.wait(GATHER)
             self._waiting.clear()
+            self._told = False  # before looking, so that what comes later wakes again
             self._flush()
             if self._stopping.is_set():
                 return

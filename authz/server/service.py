@@ -8,17 +8,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
 from authz.contracts import Fault, Lookups, NotCached
-from authz.pb.external_auth_pb2 import CheckRequest
 from authz.pipeline import Verdict, decide
 from authz.routes import RouteTable
 from authz.server import wire
 from authz.server.decision_log import DecisionLog
 from authz.server.metrics import Recorder
+from authz.server.reading import read
+from authz.server.told import Told
 from authz.server.wire import Written
 from authz.values import Denied, Request
 
@@ -67,14 +69,11 @@ class Service:
     def attempt(self, message: bytes) -> bytes | Deferred:
         """The answer if it can be had without waiting. Something deferred is to be given to just
         one of `finish`, `shed` and `drop`, which then log and count it."""
-        started = time.perf_counter()
-        request, made = None, None
+        started, request = perf_counter(), None
         try:
-            request, made = self._read(message)
-            if made is None:
-                assert request is not None
-                engine = self._engine()
-                made = self._written(decide(request, engine.routes, engine.memory))
+            request = read(message, self._clock())
+            engine = self._engine()
+            made = self._written(decide(request, engine.routes, engine.memory))
         except NotCached:
             assert request is not None
             return Deferred(request, started)
@@ -102,12 +101,13 @@ class Service:
 
     def _told(self, made: Written, request: Request | None, started: float) -> bytes:
         """One line and one count a Check."""
-        seconds = time.perf_counter() - started
+        seconds = perf_counter() - started
         told = made.told
-        labels = told.get("service", ""), told.get("route", ""), told.get("scheme", "")
-        self._recorder.decision((*labels, made.outcome, told["reason"]), seconds)
-        at, asked = self._clock(), _asked(request)
-        self._log.write(Decided(at, seconds, made.outcome, made.status, told, asked))
+        self._recorder.decision(told, seconds)
+        if request is None:
+            self._log.write(Decided(self._clock(), seconds, told, None))
+        else:
+            self._log.write(Decided(request.at, seconds, told, _asked(request)))
         return made.answer
 
     def _written(self, verdict: Verdict) -> Written:
@@ -123,15 +123,6 @@ class Service:
         self._answers[id(verdict)] = verdict, made
         return made
 
-    def _read(self, message: bytes) -> tuple[Request | None, Written | None]:
-        """The request, or the refusal of one that cannot be taken."""
-        at = self._clock()
-        check = CheckRequest.FromString(message)
-        try:
-            return wire.read(check, at), None
-        except Denied as denied:
-            return None, wire.written(Verdict(denied.deny, None))
-
     def _engine(self) -> Engine:
         engine = self.engine
         if engine is None:
@@ -141,6 +132,8 @@ class Service:
 
 def _failed(error: Exception) -> Written:
     """Of an exception of the moment."""
+    if isinstance(error, Denied):  # a request that cannot be taken
+        return wire.written(Verdict(error.deny, None))
     if isinstance(error, Fault):
         return _faulted(error.reason)
     if isinstance(error, DecodeError):
@@ -153,7 +146,7 @@ def _failed(error: Exception) -> Written:
 def _faulted(reason: str) -> Written:
     answer = wire.fault(reason)
     status = answer.error_response.status.code
-    return Written(answer.SerializeToString(), {"reason": reason}, "fault", status)
+    return Written(answer.SerializeToString(), Told("fault", status, {"reason": reason}))
 
 
 class Decided(NamedTuple):
@@ -162,20 +155,19 @@ class Decided(NamedTuple):
 
     at: float
     seconds: float
-    outcome: str
-    status: int
-    told: dict[str, str]
+    told: Told
     #: Id, method, host, path and address; None of a request that could not be read.
     asked: tuple[str, str, str, str, str] | None
 
     def line(self) -> dict[str, Any]:
+        told = self.told
         line: dict[str, Any] = {
             "at": round(self.at, 3),
-            "outcome": self.outcome,
-            "status": self.status,
+            "outcome": told.outcome,
+            "status": told.status,
             "us": round(self.seconds * 1e6),
-            **self.told,
-            "reason": self.told["reason"],
+            **told.metadata,
+            "reason": told.metadata["reason"],
         }
         if self.asked is not None:
             identifier, method, host, path, address = self.asked
@@ -189,8 +181,5 @@ class Decided(NamedTuple):
         return line
 
 
-def _asked(request: Request | None) -> tuple[str, str, str, str, str] | None:
-    if request is None:
-        return None
-    host, path = request.host[:255], request.path[:1024]
-    return request.id, request.method, host, path, request.address
+def _asked(request: Request) -> tuple[str, str, str, str, str]:
+    return request.id, request.method, request.host[:255], request.path[:1024], request.address

@@ -1,4 +1,4 @@
-"""CheckRequest to Request, and Decision to CheckResponse.
+"""Decision to CheckResponse.
 
 Only `CheckResponse.status.code` decides at Envoy, and an unset one lets the request in. So every
 answer is made here, by `_answer`, which takes no zero for a refusal.
@@ -7,23 +7,18 @@ answer is made here, by `_answer`, which takes no zero for a refusal.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
 
-from authz.denials import AMBIGUOUS, MALFORMED
-from authz.pb.attribute_context_pb2 import AttributeContext
 from authz.pb.base_pb2 import HeaderValueOption
-from authz.pb.external_auth_pb2 import CheckRequest, CheckResponse, DeniedHttpResponse
+from authz.pb.external_auth_pb2 import CheckResponse, DeniedHttpResponse
 from authz.pipeline import Verdict
-from authz.values import Allow, Answer, Body, Denied, Deny, Headers, Request
+from authz.server.told import Told
+from authz.values import Allow, Answer, Deny
 
-#: Added by Envoy when, and only when, it buffered a body.
-PARTIAL_BODY = "x-envoy-auth-partial-body"
-#: Longer targets are refused before they are matched; Envoy's own cap on headers is near.
-MAX_TARGET = 32 * 1024
 #: Seconds after which a client may ask again after a fault.
 RETRY_AFTER = 1
 FAULT_MESSAGE = "Authorization is not available, try again"
@@ -32,12 +27,6 @@ ALLOWED, ANONYMOUS = "allowed", "anonymous"
 PLAIN = "text/plain; charset=utf-8"
 LEAST_STATUS = 200
 
-MAX_ID = 128
-_NOTHING: dict[str, str] = {}
-_METHODS = frozenset(("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"))
-_METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
-_PATH = re.compile(r"/[!-\"$->@-~]*")
-_QUERY = re.compile(r"[^\x00-\x20#\x7f]*")
 _HEADER_NAME = re.compile(r":path|[a-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[ -~]*")
 
@@ -50,127 +39,11 @@ class Unwritable(Exception):
     """A header of ours that Envoy would split, merge or choke on: a bug, so a fault."""
 
 
-# -- reading ---------------------------------------------------------------------------------------
-
-
-def read(check: CheckRequest, at: float) -> Request:
-    """The request that Envoy asks about. Raises `Denied` when it can be read in two ways."""
-    attributes = check.attributes
-    http = attributes.request.http
-    lines, pseudo, exact = _lines(http)
-    method, target = http.method, http.path
-    _agree(pseudo, method, target, http.host)
-    path, _, query = target.partition("?")
-    # Unless headers are exact, `!` in a path may stand for any byte that is not UTF-8.
-    if (
-        len(target) > MAX_TARGET
-        or not (method in _METHODS or _METHOD.fullmatch(method))
-        or not (_PATH.fullmatch(path) and _QUERY.fullmatch(query))
-        or (not exact and "!" in path)
-    ):
-        raise Denied(MALFORMED)
-    headers = Headers.of(lines, exact=exact)
-    context = attributes.context_extensions
-    return Request(
-        method=method,
-        path=path,
-        query=query,
-        headers=headers,
-        host=http.host,
-        context=dict(context) if context else _NOTHING,
-        body=_body(http, headers) if PARTIAL_BODY in lines else None,
-        address=attributes.source.address.socket_address.address,
-        id=_printable(headers.first("x-request-id") or http.id),
-        at=at,
-        sent=target,
-    )
-
-
-#: Values by lower-case name, pseudo-headers by theirs, and whether the values are exact.
-_Lines = tuple[dict[str, tuple[str, ...]], dict[str, str], bool]
-
-
-def _lines(http: AttributeContext.HttpRequest) -> _Lines:
-    """Header lines. Two forms that disagree, or a pseudo-header of two values, are refused."""
-    if not http.header_map.headers:
-        return _joined(http)
-    found: dict[str, tuple[str, ...]] = {}
-    again: dict[str, list[str]] = {}
-    pseudo: dict[str, str] = {}
-    for line in http.header_map.headers:
-        name, octets, text = line.key.lower(), line.raw_value, line.value
-        value = octets.decode("utf-8", "surrogateescape") if octets else text
-        # Text and bytes that differ are two readings of one line.
-        if octets and text and text != value:
-            raise Denied(AMBIGUOUS)
-        if name.startswith(":"):
-            if pseudo.setdefault(name, value) != value:
-                raise Denied(AMBIGUOUS)
-        elif name in found:
-            again.setdefault(name, []).append(value)
-        else:
-            found[name] = (value,)
-    for name, values in again.items():
-        found[name] += tuple(values)
-    if http.headers:
-        _require_same(http, found, pseudo)
-    return found, pseudo, True
-
-
-def _joined(http: AttributeContext.HttpRequest) -> _Lines:
-    joined = {name.lower(): value for name, value in http.headers.items()}
-    if len(joined) < len(http.headers):
-        raise Denied(AMBIGUOUS)
-    pseudo = {name: value for name, value in joined.items() if name.startswith(":")}
-    return {n: (v,) for n, v in joined.items() if n not in pseudo}, pseudo, False
-
-
-def _require_same(
-    http: AttributeContext.HttpRequest, found: dict[str, tuple[str, ...]], pseudo: dict[str, str]
-) -> None:
-    """Both forms are there: one must be the other, joined."""
-    joined = _joined(http)
-    merged = {name: (",".join(values),) for name, values in found.items()}
-    if (merged, pseudo) != joined[:2]:
-        raise Denied(AMBIGUOUS)
-
-
-def _printable(text: str) -> str:
-    """A client's own word, as it may stand in a log."""
-    if len(text) <= MAX_ID and text.isascii() and text.isprintable():
-        return text
-    return "".join(c if " " <= c <= "~" else "?" for c in text[:MAX_ID])
-
-
-def _agree(pseudo: Mapping[str, str], method: str, target: str, host: str) -> None:
-    """Envoy gives these twice. Where the two differ, bytes were lost on the way."""
-    if (
-        pseudo.get(":method", method) != method
-        or pseudo.get(":path", target) != target
-        or pseudo.get(":authority", host) != host
-    ):
-        raise Denied(AMBIGUOUS)
-
-
-def _body(http: AttributeContext.HttpRequest, headers: Headers) -> Body | None:
-    marker = headers.first(PARTIAL_BODY)
-    data, exact = (http.raw_body, True) if http.raw_body else (http.body.encode(), False)
-    # Without data the marker is the client's own: Envoy sets it only where it buffered some.
-    if marker not in ("true", "false") or not data:
-        return None
-    return Body(data, complete=marker == "false" and http.size <= len(data), exact=exact)
-
-
-# -- writing ---------------------------------------------------------------------------------------
-
-
 class Written(Struct, frozen=True):
-    """An answer, and what is told of it: metadata, outcome and HTTP status."""
+    """An answer, and what is told of it."""
 
     answer: bytes
-    told: dict[str, str]
-    outcome: str
-    status: int
+    told: Told
 
 
 def written(verdict: Verdict) -> Written:
@@ -179,9 +52,9 @@ def written(verdict: Verdict) -> Written:
     answer = write(verdict).SerializeToString()
     told = metadata(verdict)
     if isinstance(decision, Allow):
-        return Written(answer, told, "allow", 200)
+        return Written(answer, Told("allow", 200, told))
     outcome = "deny" if isinstance(decision, Deny) else "answer"
-    return Written(answer, told, outcome, decision.status)
+    return Written(answer, Told(outcome, decision.status, told))
 
 
 def write(verdict: Verdict) -> CheckResponse:

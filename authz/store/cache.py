@@ -1,52 +1,61 @@
 """The store's records as one process remembers them.
 
 Bounded, emptied by change notices, read again when the link that brings these was lost. Records
-and misses are kept apart, so that a flood of unknown keys pushes no known one out. Of many
-requests that miss the same record one reads it and the others wait.
+and misses are kept apart, so that a flood of unknown keys pushes no known one out, and how often
+the store is asked for what is not there is limited (`authz.store.unknown`). Of many requests that
+miss the same record one reads it and the others wait.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
+from time import monotonic
 from typing import Any, NamedTuple
 
-from authz.contracts import NotCached, Observer, StoreDown
+from authz.contracts import NotCached, Observer, Overloaded, StoreDown
 from authz.store.link import Link
 from authz.store.redis import RedisStore
+from authz.store.unknown import TOO_MANY, Allowance
 
-#: A reader waits no longer than this for another reader of the same record, in seconds.
-PATIENCE = 0.05
 #: What is not there is not remembered under a longer name: a stranger chose it, and thousands of
 #: them, each as long as a header may be, would fill the memory.
 LONGEST_MISS = 1024
 
 #: What surrounds the time in which a reader waits.
 Waiting = Callable[[], AbstractContextManager[None]]
+#: Reads records of a kind in their order, up to the first that is there; None for each before it.
+Load = Callable[[str, Sequence[str]], Sequence[Any]]
 
 
 class Entry(NamedTuple):
     """A record (None: there is none), and what it takes to know whether it still holds."""
 
+    key: str
     value: Any
     read_at: float
     generation: int
+    hit: Callable[[], object]
 
 
-class _Flight(Future[Entry]):
+#: In the place of a record that changed: it was known, and what it is now must be asked.
+CHANGED = Entry("", None, float("-inf"), -1, lambda: None)
+
+
+class _Flight(Future[Any]):
     changed = False
 
 
 class Cache:
-    """Thread-safe. `load` reads one record: its value, or None when it is not there."""
+    """Thread-safe. `allowance` says for each kind what limits how often it is asked for what is
+    not there."""
 
     def __init__(
         self,
-        load: Callable[[str, str], Any],
+        load: Load,
         store: RedisStore,
         link: Link,
         observer: Observer,
@@ -54,116 +63,189 @@ class Cache:
         size: int,
         misses: int,
         stale_seconds: float,
+        allowance: Callable[[str], Allowance],
     ) -> None:
         self._load = load
         self._store = store
         self._link = link
         self._observer = observer
         self._stale = stale_seconds
+        self._allowance = allowance
         self._limits = (size, misses)
+        #: With what is known to be absent beside a record: older names of the same secret.
         self._records: OrderedDict[str, Entry] = OrderedDict()
         self._misses: OrderedDict[str, Entry] = OrderedDict()
-        self._flights: dict[str, _Flight] = {}
+        #: Records that are there, by what they are (`id`): each is held by its entry.
+        self._entries: dict[int, Entry] = {}
+        self._flights: dict[tuple[str, ...], _Flight] = {}
         self._lock = threading.Lock()
 
     def recall(self, kind: str, key: str) -> Any:
         """The record, or None if there is none. Raises `NotCached` when memory cannot say."""
-        entry = self._records.get(key)
-        if entry is None:
-            entry = self._misses.get(key)
-        elif len(self._records) >= self._limits[0]:
-            self._touch(key)
-        if entry is not None and self._holds(entry):
-            self._observer.cache(kind, hit=True)
-            return entry.value
-        raise NotCached
+        entry = self._records.get(key) or self._misses.get(key)
+        if entry is None or not self._serves(entry, monotonic()):
+            raise NotCached
+        return entry.value
 
-    def _touch(self, key: str) -> None:
-        """When something must go, what was used last goes last."""
-        with suppress(KeyError):
-            self._records.move_to_end(key)
+    def holds(self, *records: Any) -> bool:
+        """Whether `recall` would give these very records again."""
+        now = monotonic()
+        for record in records:
+            entry = self._entries.get(id(record))
+            if entry is None or entry.value is not record or not self._serves(entry, now):
+                return False
+        return True
 
-    def fetch(self, kind: str, key: str, waiting: Waiting = nullcontext) -> Any:
-        """The record, or None if there is none, read if need be, within `waiting()`, which may
-        raise `StoreDown`, too. Raises `StoreDown`."""
+    def fetch(self, kind: str, *keys: str, waiting: Waiting = nullcontext) -> Any:
+        """The first of these records that is there, or None if there is none, read if need be, all
+        of them at once, within `waiting()`, which may raise `StoreDown`, too.
+
+        Raises `StoreDown`, and `Overloaded` when too much is asked for that is not there.
+        """
         try:
-            return self.recall(kind, key)
+            return self._known(kind, keys)
         except NotCached:
-            self._observer.cache(kind, hit=False)
+            self._observer.lookups(kind, hit=False)()
         try:
             with waiting():
-                return self._read(kind, key).value
+                return self._read(kind, keys)
         except StoreDown:
-            entry = self._records.get(key)
-            if entry is not None and self._young(entry, time.monotonic()):
-                return entry.value
-            raise
+            value = self._last_known(keys)
+            if value is None:
+                raise
+            return value
 
-    def _holds(self, entry: Entry) -> bool:
-        now = time.monotonic()
-        if entry.generation == self._link.generation and self._link.alive(now):
-            return True
-        # The store is away: what was true a moment ago is used, what was not there is asked for.
-        return entry.value is not None and self._store.is_down() and self._young(entry, now)
+    def _known(self, kind: str, keys: Sequence[str]) -> Any:
+        return next((value for key in keys if (value := self.recall(kind, key)) is not None), None)
+
+    def _serves(self, entry: Entry, now: float) -> bool:
+        """Whether an entry may be used; then it counts as used."""
+        link = self._link
+        if (entry.generation != link.generation or now - link.seen >= link.bound) and (
+            # The store is away: what was true a moment ago is used, and what was not there is not.
+            entry.value is None or not self._store.is_down() or not self._young(entry, now)
+        ):
+            return False
+        if len(self._records) >= self._limits[0]:
+            self._touch(self._records, entry.key)
+        if entry.value is None and len(self._misses) >= self._limits[1]:
+            self._touch(self._misses, entry.key)
+        entry.hit()
+        return True
+
+    @staticmethod
+    def _touch(table: OrderedDict[str, Entry], key: str) -> None:
+        """When something must go, what was used last goes last."""
+        with suppress(KeyError):
+            table.move_to_end(key)
 
     def _young(self, entry: Entry, now: float) -> bool:
         return now - self._link.true_at(entry.read_at, entry.generation) < self._stale
 
-    def _read(self, kind: str, key: str) -> Entry:
+    def _last_known(self, keys: Sequence[str]) -> Any:
+        """For a store that is away: the first of these records if it is young enough, and none
+        before it is known to have changed or may have."""
+        now = monotonic()
+        for key in keys:
+            entry = self._records.get(key)
+            if entry is None or entry is CHANGED:
+                return None
+            if entry.value is not None:
+                return entry.value if self._young(entry, now) else None
+        return None
+
+    def _read(self, kind: str, keys: tuple[str, ...]) -> Any:
         with self._lock:
-            flight = self._flights.get(key)
+            flight = self._flights.get(keys)
             leading = flight is None
             if flight is None:
-                flight = self._flights[key] = _Flight()
-        if not leading:
-            try:
-                return flight.result(PATIENCE)
-            except TimeoutError:
-                raise StoreDown("store_timeout") from None
-        return self._lead(kind, key, flight)
-
-    def _lead(self, kind: str, key: str, flight: _Flight) -> Entry:
-        # Taken before the read: a change during it makes the entry one of the past.
-        generation, started = self._link.generation, time.monotonic()
+                # Somebody may have read it since memory was asked.
+                with suppress(NotCached):
+                    return self._known(kind, keys)
+                flight = self._flights[keys] = _Flight()
+        if leading:
+            return self._lead(kind, keys, flight)
         try:
-            entry = Entry(self._load(kind, key), started, generation)
+            # As long as a call may take, to connect and to be answered: whoever reads has begun.
+            return flight.result(2 * self._store.timeout)
+        except TimeoutError:
+            raise StoreDown("store_timeout") from None
+
+    def _lead(self, kind: str, keys: tuple[str, ...], flight: _Flight) -> Any:
+        # Taken before the read: a change during it makes the entries ones of the past.
+        generation, started = self._link.generation, monotonic()
+        try:
+            values = self._ask(kind, keys)
         except BaseException as error:
-            self._land(key, flight, None)
+            self._land(keys, flight, [])
             flight.set_exception(error)
             flight.exception()
             raise
-        self._land(key, flight, entry)
-        flight.set_result(entry)
-        return entry
+        hit = self._observer.lookups(kind, hit=True)
+        entries = [
+            Entry(key, value, started, generation, hit)
+            for key, value in zip(keys, values, strict=False)
+        ]
+        self._land(keys, flight, entries)
+        flight.set_result(values[-1])
+        return values[-1]
 
-    def _land(self, key: str, flight: _Flight, entry: Entry | None) -> None:
+    def _ask(self, kind: str, keys: tuple[str, ...]) -> Sequence[Any]:
+        """Ask the store for what was known, and as far as allowed for what was not."""
+        if any(key in self._records for key in keys):
+            return self._load(kind, keys)
+        allowance = self._allowance(kind)
+        charged = allowance.admit(keys[0])
+        if charged is None:
+            self._observer.refused(kind)
+            raise Overloaded(TOO_MANY)
+        values = self._load(kind, keys)
+        if values[-1] is None:
+            allowance.charge(charged)
+        return values
+
+    def _land(self, keys: tuple[str, ...], flight: _Flight, entries: list[Entry]) -> None:
         with self._lock:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
-            if entry is None or flight.changed:
+            if self._flights.get(keys) is flight:
+                del self._flights[keys]
+            if not entries or flight.changed:
                 return
-            table, limit = self._records, self._limits[0]
-            if entry.value is None:
-                self._records.pop(key, None)
-                if len(key) > LONGEST_MISS:
-                    return
-                table, limit = self._misses, self._limits[1]
-            else:
-                self._misses.pop(key, None)
-            table[key] = entry
-            table.move_to_end(key)
-            while len(table) > limit:
-                table.popitem(last=False)
+            known = entries[-1].value is not None
+            for entry in entries:
+                self._keep(entry, known=known)
+
+    def _keep(self, entry: Entry, *, known: bool) -> None:
+        key = entry.key
+        self._drop(key)
+        table, limit = self._records, self._limits[0]
+        if not known:
+            if len(key) > LONGEST_MISS:
+                return
+            table, limit = self._misses, self._limits[1]
+        table[key] = entry
+        if entry.value is not None:
+            self._entries[id(entry.value)] = entry
+        while len(table) > limit:
+            _, oldest = table.popitem(last=False)
+            self._entries.pop(id(oldest.value), None)
+
+    def _drop(self, key: str) -> bool:
+        """Whether it was known to be there, or to be absent beside what is."""
+        self._misses.pop(key, None)
+        entry = self._records.pop(key, None)
+        if entry is not None:
+            self._entries.pop(id(entry.value), None)
+        return entry is not None
 
     def forget(self, keys: list[str]) -> None:
         """These records changed. Reads of them that are under way are not kept."""
+        changed = set(keys)
         with self._lock:
             for key in keys:
-                self._records.pop(key, None)
-                self._misses.pop(key, None)
-                flight = self._flights.pop(key, None)
-                if flight is not None:
-                    flight.changed = True
+                if self._drop(key):
+                    self._records[key] = CHANGED
+            for names in [n for n in self._flights if not changed.isdisjoint(n)]:
+                self._flights.pop(names).changed = True
 
     def __len__(self) -> int:
         return len(self._records) + len(self._misses)

@@ -37,15 +37,28 @@ class Keys(Struct, frozen=True, dict=True):
         return f"{self.records}config"
 
     @property
+    def changed(self) -> str:
+        """When the last change was written, by the store's clock: microseconds since 1970."""
+        return f"{self.records}changed"
+
+    @property
     def consumers(self) -> str:
         """The set of all consumers' names, as `consumer` writes them."""
         return f"{self.records}consumers"
 
     def consumer(self, tenant: str, username: str) -> str:
-        return f"{self.records}consumer:{_part(tenant)}/{_part(username)}"
+        return f"{self._place('consumer', tenant)}{_part(username)}"
 
     def credential(self, tenant: str, kind: str, index: str) -> str:
-        return f"{self.records}credential:{_part(tenant)}/{kind}/{_part(index)}"
+        return f"{self._place('credential', tenant)}{kind}/{_part(index)}"
+
+    def _place(self, what: str, tenant: str) -> str:
+        return self._places[what] if not tenant else f"{self.records}{what}:{_part(tenant)}/"
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        """Where most have their place: without a tenant."""
+        return {what: f"{self.records}{what}:/" for what in ("consumer", "credential")}
 
     def nonce(self, tenant: str, nonce: str) -> str:
         return f"{{{self.namespace}}}~nonce:{_part(tenant)}/{_part(nonce)}"

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from authz.contracts import Observer, StoreDown
 from authz.store.cache import Cache
+from authz.store.change_lag import ChangeLag
 from authz.store.keys import Keys
 from authz.store.link import Link
-from authz.store.redis import RedisStore
+from authz.store.redis import LINK_TIMEOUT, RedisStore
 
 #: Seconds between signs of life, and between attempts to link again (the first is made at once).
 HEARTBEAT = 0.25
@@ -34,16 +35,23 @@ class Listener:
         self._link = link
         self._observer = observer
         self._on_change = on_change
+        self._lag = ChangeLag(store, keys, observer)
+        self._tried = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store-link", daemon=True)
 
     def start(self) -> None:
+        """Listen. Returns when there is a link or there can be none for now: what is read before
+        is not remembered, and after a restart everything is asked for at once."""
+        self._lag.start()
         self._thread.start()
+        self._tried.wait(LINK_TIMEOUT)
 
     def stop(self) -> None:
         """Stop listening; returns when the link is closed."""
         self._stopped.set()
         self._thread.join(timeout=2 * HEARTBEAT + 1)
+        self._lag.stop()
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -52,6 +60,7 @@ class Listener:
             except StoreDown:
                 self._link.lose()
                 self._observer.link("lost")
+            self._tried.set()
             self._stopped.wait(RETRY)
 
     def _listen(self) -> None:
@@ -65,6 +74,7 @@ class Listener:
                 self._begin(at)
             elif names:
                 self._cache.forget(names)
+                self._lag.hear(names)
                 self._observer.link("change")
                 self._on_change(names)
             if self._stopped.is_set():
@@ -74,4 +84,5 @@ class Listener:
         self._link.begin(at)
         self._store.reopen()
         self._observer.link("up")
+        self._tried.set()
         self._on_change(None)

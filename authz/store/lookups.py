@@ -7,7 +7,7 @@ it run again against `Waiting`, on a thread that may wait.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,14 +38,17 @@ class Records:
         self._codec = codec
         self._trusted_epoch: bytes | None = None
 
-    def load(self, kind: str, key: str) -> Consumer | Credential | None:
-        stored, epoch = self._store.read([key, self._keys.epoch])
+    def load(self, kind: str, keys: Sequence[str]) -> list[Consumer | Credential | None]:
+        """In their order, up to the first that is there; None for each before it. One read."""
+        *stored, epoch = self._store.read([*keys, self._keys.epoch])
         self._check(epoch)
-        if stored is None:
-            return None
         type_ = Consumer if kind == CONSUMER else Credential
-        record: Consumer | Credential = self._codec.decode(key, stored, type_)
-        return record
+        found: list[Consumer | Credential | None] = []
+        for key, value in zip(keys, stored, strict=True):
+            if value is not None:
+                return [*found, self._codec.decode(key, value, type_)]
+            found.append(None)
+        return found
 
     def _check(self, epoch: bytes | None) -> None:
         if epoch is None:
@@ -75,7 +78,7 @@ class _TenantLookup:
         self._sources = sources
         self._keys = sources.keys
         self._ring = sources.ring
-        self._get = sources.cache.recall
+        self._get: Callable[[str, str], Any] = sources.cache.recall
 
     def find(self, kind: str, identifier: str) -> Credential | None:
         found: Credential | None = self._get(
@@ -94,6 +97,9 @@ class _TenantLookup:
         key = self._keys.consumer(self._tenant, username)
         found: Consumer | None = self._get(CONSUMER, key)
         return found
+
+    def holds(self, *records: Credential | Consumer) -> bool:
+        return self._sources.cache.holds(*records)
 
     def recall(self, secret: str) -> Any | None:
         return self._sources.remembered.recall(self._tenant, secret)
@@ -122,8 +128,15 @@ class _WaitingLookup(_TenantLookup):
         self._waited = 0.0
         self._get = self._fetch
 
-    def _fetch(self, kind: str, key: str) -> Any:
-        return self._sources.cache.fetch(kind, key, self._waiting)
+    def _fetch(self, kind: str, *keys: str) -> Any:
+        return self._sources.cache.fetch(kind, *keys, waiting=self._waiting)
+
+    def find_secret(self, kind: str, secret: str) -> Credential | None:
+        """All digests are read at once: a secret under an older key costs what another costs."""
+        digests = self._ring.digests(kind, self._tenant, secret)
+        keys = (self._keys.credential(self._tenant, kind, digest) for digest in digests)
+        found: Credential | None = self._fetch(kind, *keys)
+        return found
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:

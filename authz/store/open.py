@@ -16,12 +16,13 @@ from authz.store.key_sets import KeySets
 from authz.store.keys import Keys
 from authz.store.link import Link
 from authz.store.listener import Listener
-from authz.store.lookups import Memory, Records, Sources, Waiting
+from authz.store.lookups import CONSUMER, Memory, Records, Sources, Waiting
 from authz.store.passwords import Passwords
 from authz.store.records import Codec
 from authz.store.redis import RedisStore
 from authz.store.remembered import Remembered
 from authz.store.target import Target
+from authz.store.unknown import Allowance
 
 
 class StoreSettings(Struct, frozen=True):
@@ -30,7 +31,8 @@ class StoreSettings(Struct, frozen=True):
     `timeout` bounds one call, in seconds; a request waits no longer than for two.
     `stale_seconds` is how long a record is used while the store is away. `bound_seconds` is the
     silence of the link after which nothing is taken as current. `jwks_waiters` is how many threads
-    may wait for key sets.
+    may wait for key sets. `unknown_per_second` is how often the store may be asked for credentials
+    that are not there; as often for consumers, whom only a proven credential names.
     """
 
     target: Target
@@ -40,6 +42,7 @@ class StoreSettings(Struct, frozen=True):
     bound_seconds: float = 1.0
     cache_records: int = 100_000
     cache_misses: int = 20_000
+    unknown_per_second: float = 500.0
     jwks_stale_seconds: float = 3600.0
     jwks_allow_private: bool = False
     jwks_ca_file: str | None = None
@@ -77,6 +80,7 @@ def open_store(
     codec = Codec(ring, forms)
     redis = RedisStore(settings.target, settings.timeout, observer)
     link = Link(settings.bound_seconds)
+    strangers, proven = (Allowance(settings.unknown_per_second) for _ in range(2))
     cache = Cache(
         Records(redis, keys, codec).load,
         redis,
@@ -85,6 +89,8 @@ def open_store(
         size=settings.cache_records,
         misses=settings.cache_misses,
         stale_seconds=settings.stale_seconds,
+        # A flood of unknown keys must not keep known ones from their consumers.
+        allowance=lambda kind: proven if kind == CONSUMER else strangers,
     )
     fetcher = Fetcher(allow_private=settings.jwks_allow_private, ca_file=settings.jwks_ca_file)
     key_sets = KeySets(

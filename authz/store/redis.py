@@ -132,6 +132,18 @@ class RedisStore:
         """Record a key for so many seconds; False when it is recorded already. Atomic."""
         return self._call("set", key, b"1", nx=True, ex=seconds) is not None
 
+    def clock(self, key: str) -> int:
+        """The time by the clock of the server that holds `key`: microseconds since 1970."""
+        with translated():
+            client = self._connected()
+            there = (
+                {"target_nodes": client.get_node_from_key(key)}
+                if isinstance(client, RedisCluster)
+                else {}
+            )
+        seconds, microseconds = self._call("time", **there)
+        return int(seconds) * 1_000_000 + int(microseconds)
+
     def _call(self, command: str, *args: Any, **options: Any) -> Any:
         started = time.monotonic()
         if started < self._closed_until:

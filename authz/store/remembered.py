@@ -5,12 +5,12 @@ Under a MAC with a key of this process alone: nothing of a secret can be read ba
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Any
-
-from authz.secrets import Mac
 
 
 class Remembered:
@@ -18,16 +18,18 @@ class Remembered:
 
     def __init__(self, limit: int = 20_000) -> None:
         self._limit = limit
-        self._mac = Mac(secrets.token_bytes(32))
+        # Keyed BLAKE2 (RFC 7693): half the price of HMAC, and nobody else has to know it.
+        self._mac = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=16)
         self._values: OrderedDict[bytes, Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def recall(self, tenant: str, secret: str) -> Any | None:
         """What was remembered, or None."""
         tag = self._tag(tenant, secret)
-        with self._lock:
-            value = self._values.get(tag)
-            if value is not None:
+        value = self._values.get(tag)
+        # When something must go, what was used last goes last.
+        if value is not None and len(self._values) >= self._limit:
+            with suppress(KeyError):
                 self._values.move_to_end(tag)
         return value
 
@@ -41,7 +43,9 @@ class Remembered:
                 self._values.popitem(last=False)
 
     def _tag(self, tenant: str, secret: str) -> bytes:
-        return self._mac.digest(f"{tenant}\0{secret}".encode("utf-8", "surrogateescape"))
+        mac = self._mac.copy()
+        mac.update(f"{tenant}\0{secret}".encode("utf-8", "surrogateescape"))
+        return mac.digest()
 
     def __len__(self) -> int:
         return len(self._values)

@@ -4,48 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from authz.admin.catalog import Silent
 from authz.contracts import NotCached, StoreDown
-from authz.store.cache import LONGEST_MISS, Cache
+from authz.store.cache import LONGEST_MISS
 from authz.store.link import Link
-from authz.store.redis import RedisStore
-from authz.store.target import Target
-from tests.support.valkey import free_port
-
-Load = Callable[[str, str], Any]
-
-
-def away() -> RedisStore:
-    """A store that is not there."""
-    return RedisStore(Target(f"redis://127.0.0.1:{free_port()}"), 0.02, Silent())
-
-
-def make(load: Load, link: Link | None = None, **changes: Any) -> Cache:
-    options = {"size": 10, "misses": 3, "stale_seconds": 30.0, "store": away(), **changes}
-    if link is None:
-        link = Link(1000)
-        link.begin(time.monotonic())
-    return Cache(load, options.pop("store"), link, Silent(), **options)
-
-
-class Source:
-    """Records that can be changed, counted and taken away."""
-
-    def __init__(self, **records: str) -> None:
-        self.records = records
-        self.reads: list[str] = []
-        self.down = False
-
-    def load(self, kind: str, key: str) -> str | None:
-        self.reads.append(key)
-        if self.down:
-            raise StoreDown("store_unreachable")
-        return self.records.get(key)
+from tests.support.caches import PATIENT, Source, away, make
 
 
 def test_a_record_is_read_once() -> None:
@@ -101,9 +69,9 @@ def test_a_change_during_the_read_is_not_missed() -> None:
     """The notice may overtake the answer that it makes old: that answer is not kept."""
     source = Source(a="1")
 
-    def load(kind: str, key: str) -> str | None:
-        found = source.load(kind, key)
-        cache.forget([key])
+    def load(kind: str, keys: Sequence[str]) -> list[str | None]:
+        found = source.load(kind, keys)
+        cache.forget([*keys])
         return found
 
     cache = make(load)
@@ -140,33 +108,51 @@ def test_the_oldest_record_goes_first() -> None:
 
 
 def test_many_who_miss_cause_one_read() -> None:
-    """A thundering herd is one read; the others get its answer."""
-    gate, reads = threading.Event(), []
+    """A thundering herd is one read, and everybody gets its answer, however long that takes within
+    the time limit of a call."""
+    gate, waiting = threading.Event(), threading.Semaphore(0)
+    source = Source(a="1")
 
-    def load(kind: str, key: str) -> str:
-        reads.append(key)
+    def load(kind: str, keys: Sequence[str]) -> list[str | None]:
         assert gate.wait(10)
-        return "1"
+        return source.load(kind, keys)
 
-    cache = make(load)
+    cache = make(load, store=away(PATIENT))
     answers: list[Any] = []
 
-    def ask() -> None:
-        try:
-            answers.append(cache.fetch("k", "a"))
-        except StoreDown as down:  # waited longer than a request may
-            answers.append(down.reason)
+    @contextmanager
+    def counted() -> Iterator[None]:
+        waiting.release()
+        yield
 
-    threads = [threading.Thread(target=ask) for _ in range(50)]
+    threads = [
+        threading.Thread(target=lambda: answers.append(cache.fetch("k", "a", waiting=counted)))
+        for _ in range(50)
+    ]
     for thread in threads:
         thread.start()
+    for _ in threads:
+        assert waiting.acquire(timeout=10)
     gate.set()
     for thread in threads:
         thread.join(10)
 
-    assert len(reads) == 1
-    assert len(answers) == 50
-    assert set(answers) <= {"1", "store_timeout"}
+    assert source.reads == ["a"]
+    assert answers == ["1"] * 50
+
+
+def test_who_comes_when_the_read_has_landed_does_not_read_again() -> None:
+    """Memory could not say, and before it was asked to read somebody else had."""
+    source = Source(a="1")
+    cache = make(source.load)
+
+    @contextmanager
+    def slow() -> Iterator[None]:
+        assert cache.fetch("k", "a") == "1"
+        yield
+
+    assert cache.fetch("k", "a", waiting=slow) == "1"
+    assert source.reads == ["a"]
 
 
 def test_a_failed_read_fails_for_all_who_waited_and_is_tried_again() -> None:
@@ -251,3 +237,43 @@ def test_with_the_store_away_a_miss_is_not_served() -> None:
 
     with pytest.raises(StoreDown):
         cache.fetch("k", "x")
+
+
+def test_a_record_is_held_for_as_long_as_it_would_be_recalled() -> None:
+    """As an object: one that was read again is another."""
+    source, link = Source(a="1"), Link(1000)
+    link.begin(time.monotonic())
+    cache = make(lambda kind, key: [source.load(kind, key)], link)
+    one, other = cache.fetch("k", "a"), cache.fetch("k", "b")
+
+    assert cache.holds(one)
+    assert cache.holds(one, other)
+    assert not cache.holds(one, ["1"])
+    cache.forget(["a"])
+    assert (cache.holds(one), cache.holds(other)) == (False, True)
+    assert cache.fetch("k", "a") == one
+    assert not cache.holds(one)
+    assert cache.holds(cache.fetch("k", "a"))
+    link.begin(time.monotonic())
+    assert not cache.holds(other)
+
+
+def test_what_is_pushed_out_is_not_held() -> None:
+    """And nothing is kept of it; to be asked for counts as use."""
+    cache = make(lambda kind, key: [key], size=3)
+    kept = [cache.fetch("k", key) for key in "abc"]
+    assert cache.holds(kept[0])
+    kept.append(cache.fetch("k", "d"))
+
+    assert [cache.holds(each) for each in kept] == [True, False, True, True]
+    assert len(cache._entries) == len(cache) == 3
+
+
+def test_silence_holds_nothing() -> None:
+    """Beyond the bound, unless the store is known to be away and the record is young."""
+    link = Link(bound=0.0)
+    link.begin(time.monotonic())
+    cache = make(lambda kind, key: [key], link)
+    record = cache.fetch("k", "a")
+
+    assert not cache.holds(record)

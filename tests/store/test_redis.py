@@ -109,6 +109,15 @@ def test_a_full_store_still_answers_reads(own_valkey: Valkey) -> None:
     assert store.read(["a"]) == [b"1"]
 
 
+def test_the_stores_time_is_its_own(store: Valkey) -> None:
+    """In microseconds."""
+    target = store_at(store.url)
+
+    before = target.clock("t")
+    seconds, microseconds = store.client().time()
+    assert before <= seconds * 1_000_000 + microseconds <= target.clock("t")
+
+
 def test_a_nonce_is_claimed_once(store: Valkey) -> None:
     """Of many who claim at the same moment exactly one gets it, and it expires by itself."""
     target = store_at(store.url)
@@ -293,6 +302,7 @@ def test_in_a_cluster(tmp_path: Path) -> None:
         store.transaction("{x}:g", None, {"{x}:g": b"1", "{x}:a": b"2"}, [], ("{x}:s", ["m"], []))
 
         assert store.read(["{x}:g", "{x}:a"]) == [b"1", b"2"]
+        assert store.clock("{x}:a") <= store.clock("{x}:b")
         until(lambda: "{x}:a" in ear.heard, "the change is heard")
     finally:
         server.close()

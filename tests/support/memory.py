@@ -87,6 +87,10 @@ class MemoryLookup:
         self._memory = memory
         self._tenant = tenant
 
+    def holds(self, *records: Credential | Consumer) -> bool:
+        known = (*self._memory.credentials.values(), *self._memory.consumers.values())
+        return {id(record) for record in records} <= {id(each) for each in known}
+
     def find(self, kind: str, identifier: str) -> Credential | None:
         return self._memory.credentials.get((self._tenant, kind, identifier))
 

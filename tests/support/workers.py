@@ -70,6 +70,10 @@ class Running:
     def answer(self, request: CheckRequest) -> Any:
         return self._stub.Check(request, timeout=10, wait_for_ready=True)
 
+    def begin(self, request: CheckRequest) -> Any:
+        """Ask without waiting: the answer is the `result()` of what is returned."""
+        return self._stub.Check.future(request, timeout=10, wait_for_ready=True)
+
     def until_ready(self) -> None:
         until(lambda: self.worker.ready, "the worker is ready")
         store = self.worker.store

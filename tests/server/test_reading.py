@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from authz.denials import AMBIGUOUS, MALFORMED
 from authz.pb.external_auth_pb2 import CheckRequest
-from authz.server import wire
+from authz.server import reading
 from authz.server.decision_log import DecisionLog
 from authz.server.metrics import Recorder
 from authz.server.service import Service
@@ -49,7 +49,7 @@ def message(
 
 def read(check: CheckRequest) -> Request | Deny:
     try:
-        return wire.read(check, AT)
+        return reading.read(check.SerializeToString(), AT)
     except Denied as denied:
         return denied.deny
 
@@ -64,7 +64,7 @@ def test_a_whole_request() -> None:
     )
     check.attributes.context_extensions.update({"service": "s", "route": "r"})
     check.attributes.source.address.socket_address.address = "10.0.0.1"
-    request = wire.read(check, AT)
+    request = reading.read(check.SerializeToString(), AT)
 
     assert (request.method, request.path, request.query) == ("POST", "/a/b", "c=d&e")
     assert (request.host, request.address, request.id) == ("API.test:80", "10.0.0.1", "r-1")
@@ -76,7 +76,7 @@ def test_a_whole_request() -> None:
 @pytest.mark.parametrize("target", ["/a", "/a?", "/a?b", "/a??"])
 def test_a_target_is_told_as_it_was_sent(target: str) -> None:
     """A signature covers each `?`, also one with nothing after it."""
-    assert wire.read(message(target), AT).target == target
+    assert reading.read(message(target).SerializeToString(), AT).target == target
 
 
 @pytest.mark.parametrize(
@@ -159,13 +159,13 @@ def test_a_header_with_two_values_of_its_own() -> None:
 )
 def test_headers(check: CheckRequest, exact: bool, expected: dict[str, tuple[str, ...]]) -> None:
     """Raw headers keep every line; joined ones are known to be joined. No pseudo-header is one."""
-    headers = wire.read(check, AT).headers
+    headers = reading.read(check.SerializeToString(), AT).headers
 
     assert {name: headers.get(name) for name in headers} == expected
     assert headers.exact is exact
 
 
-MARK = wire.PARTIAL_BODY
+MARK = reading.PARTIAL_BODY
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ MARK = wire.PARTIAL_BODY
 )
 def test_bodies(check: CheckRequest, expected: Body | None) -> None:
     """A body is what Envoy says that it buffered, and complete only if nothing is missing."""
-    assert wire.read(check, AT).body == expected
+    assert reading.read(check.SerializeToString(), AT).body == expected
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CAPTURES.glob("*.bin")))
@@ -265,8 +265,8 @@ def test_targets_are_read_whole(path: str) -> None:
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_denied_or_no_check(data: bytes) -> None:
     """Bytes that are no message are protobuf's to refuse; the rest is read or denied."""
-    with suppress(DecodeError):
-        assert read(CheckRequest.FromString(data)) is not None
+    with suppress(DecodeError, Denied):
+        assert isinstance(reading.read(data, AT), Request)
 
 
 @given(st.sampled_from(sorted(CAPTURES.glob("*.bin"))), st.data())
@@ -275,19 +275,100 @@ def test_a_damaged_capture_is_read_denied_or_no_check(path: Path, data: st.DataO
     damaged = bytearray(path.read_bytes())
     for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=4)):
         damaged[at] = data.draw(st.integers(0, 255))
-    with suppress(DecodeError):
-        assert read(CheckRequest.FromString(bytes(damaged))) is not None
+    with suppress(DecodeError, Denied):
+        assert isinstance(reading.read(bytes(damaged), AT), Request)
 
 
 @given(wire_texts())
 def test_the_id_can_be_written_down(text: str) -> None:
     """The request's id goes into logs, so it is text, whatever bytes a client called an id."""
     data = text.encode("utf-8", "surrogateescape")
-    request = wire.read(message(lines=[("x-request-id", data)], id="7"), AT)
+    request = reading.read(message(lines=[("x-request-id", data)], id="7").SerializeToString(), AT)
 
     assert request.id.encode()
     if not data:
         assert request.id == "7"
+
+
+# -- at a glance -----------------------------------------------------------------------------------
+
+_KEYS = st.sampled_from(
+    [
+        *("a", "apikey", "x-request-id", MARK, ":path", ":method", ":authority", ":scheme", ":x"),
+        *("A", "a:b", "a b", "\x1a", "\n", "é", "", "n" * 10, "n" * 26, "n" * 127, "n" * 128),
+    ]
+)
+#: What would be another line, if values were not as long as they say.
+_INJECTED = b"\n\x0c\n\x06apikey\x1a\x01x"
+_VALUES = st.one_of(
+    st.sampled_from([b"", b"/x", b"GET", b"api.test", b"http", b"true", b"\xff", b"\xc2", b"\x85"]),
+    st.sampled_from([_INJECTED, b"v" + _INJECTED, b"\n", b"\x1a", b"\x00", b"\xc3\xa9", b"a\tb"]),
+    st.sampled_from([9, 10, 26, 125, 126, 127, 128, 129, 250, 300, 16383, 16384, 20000]).map(
+        lambda size: b"v" * size
+    ),
+    st.binary(max_size=12),
+)
+_ENTRIES = st.lists(st.tuples(_KEYS, _VALUES, st.sampled_from(["", "", "", "v", "/x"])), max_size=6)
+
+
+def either(check: CheckRequest) -> tuple[Request | Deny | None, Request | Deny]:
+    """Read at a glance, and with care."""
+    found: list[Request | Deny | None] = []
+    for how in (reading._at_a_glance, reading._with_care):
+        try:
+            found.append(how(check.SerializeToString(), AT))
+        except Denied as denied:
+            found.append(denied.deny)
+    glance, care = found
+    assert care is not None
+    return glance, care
+
+
+def whole(request: Request | Deny | None) -> Any:
+    if not isinstance(request, Request):
+        return request
+    headers = {name: request.headers.get(name) for name in request.headers}
+    rest = [getattr(request, name) for name in Request.__struct_fields__ if name != "headers"]
+    return headers, request.headers.exact, request.headers.names, rest
+
+
+@given(_ENTRIES, st.dictionaries(st.sampled_from(["a", ":path"]), st.just("v"), max_size=1))
+def test_a_glance_sees_what_care_sees(
+    entries: list[tuple[str, bytes, str]], joined: dict[str, str]
+) -> None:
+    """Or nothing: whatever the lines hold, none passes for two, and none for another."""
+    check = message("/x", joined=joined, raw_body=b"ab", size=2)
+    for name, raw, text in entries:
+        check.attributes.request.http.header_map.headers.add(key=name, raw_value=raw, value=text)
+    glance, care = either(check)
+
+    assert glance is None or whole(glance) == whole(care)
+
+
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 26, 110, 127, 128, 300, 16000, 16383, 16384])
+@pytest.mark.parametrize("name", ["a", "n" * 10, "n" * 26, "n" * 127])
+def test_lengths_at_a_glance(name: str, size: int) -> None:
+    """Those that look like a tag, and those of two octets; more are left to care, as is nothing."""
+    check = message("/x", lines=[("b", "1"), (name, "v" * size), ("c", b"\xff")])
+    glance, care = either(check)
+
+    assert whole(glance) == (whole(care) if 0 < size < 2**14 - 200 else None)
+
+
+def test_what_envoy_sends_is_read_at_a_glance() -> None:
+    """Most of the captures: those with raw headers, each of them there once."""
+    glances = {}
+    for path in CAPTURES.glob("*.bin"):
+        check = CheckRequest.FromString(path.read_bytes())
+        glance, care = either(check)
+        assert glance is None or whole(glance) == whole(care)
+        keys = [line.key for line in check.attributes.request.http.header_map.headers]
+        empty = any(not e.raw_value for e in check.attributes.request.http.header_map.headers)
+        glances[path.stem] = glance is not None, bool(keys) and len(set(keys)) == len(keys), empty
+    plain = {name for name, (_, single, empty) in glances.items() if single and not empty}
+
+    assert plain
+    assert all(glances[name][0] for name in plain)
 
 
 def test_a_line_to_be_logged_holds_little_of_its_request() -> None:
