@@ -1,7 +1,7 @@
 """What is asked: a client's request, the Check that Envoy makes of it, and how its answer reads.
 
-In reality hardly two requests are alike, so each has its own path, query, id, port and time: what
-remembers whole messages would else look faster here than it is.
+In reality hardly two requests are alike, so each has its own path, query, id and time: what
+remembers messages would else look faster here than it is. Clients keep their connections.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ COMMON = (
     ("accept-encoding", "gzip, deflate, br"),
     ("referer", "https://app.example.com/orders"),
 )
+#: Connections that clients have to Envoy.
+CLIENTS = 1000
 #: Never the same stream of ids, always the same ids.
 _IDS = uuid.UUID("6f1d0f0a-7a3c-4d52-9f0e-3d1a6f3f9d11")
 
@@ -42,7 +44,7 @@ def target(number: int) -> str:
 
 def _address(number: int) -> str:
     """A client's, of those for documentation (RFC 5737)."""
-    return f"203.0.113.{1 + number % 250}"
+    return f"203.0.113.{1 + number % CLIENTS % 250}"
 
 
 def check(call: Call, number: int, at: float) -> bytes:
@@ -50,7 +52,7 @@ def check(call: Call, number: int, at: float) -> bytes:
     made = CheckRequest()
     attributes = made.attributes
     attributes.source.address.socket_address.address = _address(number)
-    attributes.source.address.socket_address.port_value = 32768 + number % 28000
+    attributes.source.address.socket_address.port_value = 32768 + number % CLIENTS
     attributes.destination.address.socket_address.address = "10.0.0.5"
     attributes.destination.address.socket_address.port_value = 8443
     nanos = int((at + number * 0.000037) * 1e9)

@@ -20,6 +20,8 @@ DEFAULT: str = Settings().transport
 #: Connections and calls in flight on each: many, so that a system call carries several.
 DIRECT, THROUGH_ENVOY, ONE = (8, 32), (32, 1), (1, 1)
 
+#: Makes so many calls.
+Calls = Callable[[int], list[Call]]
 Group = Literal["direct", "envoy"]
 #: Names of loads: of what was reached at the most, in requests a second, or one in flight.
 Load = Literal["50%", "85%", "1000/s", "one"]
@@ -34,10 +36,12 @@ class Candidate(Struct, frozen=True, kw_only=True):
     group: Group
     addresses: tuple[str, ...]
     processes: dict[str, tuple[int, ...]]
-    calls: Callable[[int], list[Call]]
+    calls: Calls
     #: The service whose host is called, if it refuses those who bring nothing.
     guards: str = ""
     once: bool = False
+    #: Whether there are many credentials, to be read from the store before anything is measured.
+    many: bool = False
     in_flight: tuple[int, int] = DIRECT
     loads: tuple[Load, ...] = DIRECT_LOADS
 
@@ -52,7 +56,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 # -- asked directly --------------------------------------------------------------------------------
 
 #: Calls by the scheme's name in the table: what the issue of its cost is about.
-CACHED: dict[str, Callable[[int], list[Call]]] = {
+CACHED: dict[str, Calls] = {
     "key-auth": lambda count: people.keys([0] * count),
     "basic-auth": people.passwords,
     "jwt-auth": people.same_token,
@@ -113,11 +117,12 @@ def _nothing(kind: str, server: Server, loads: tuple[Load, ...]) -> Candidate:
 def _ours(
     service: str,
     server: Server,
-    calls: Callable[[int], list[Call]],
+    calls: Calls,
     loads: tuple[Load, ...] = DIRECT_LOADS,
     *,
     of: str = "",
     once: bool = False,
+    many: bool = False,
     in_flight: tuple[int, int] = DIRECT,
 ) -> Candidate:
     return Candidate(
@@ -128,6 +133,7 @@ def _ours(
         calls=calls,
         guards=service,
         once=once,
+        many=many,
         in_flight=in_flight,
         loads=loads,
     )
@@ -145,7 +151,7 @@ def _sized(site: Site, credentials: int) -> list[Candidate]:
     cached = site.ours(credentials, transport=DEFAULT)
     uncached = site.ours(credentials, transport=DEFAULT, cached=False)
     return [
-        _ours("key-auth", cached, calls, of=f"{credentials:,} credentials"),
+        _ours("key-auth", cached, calls, of=f"{credentials:,} credentials", many=True),
         _ours("key-auth", uncached, calls, of=f"{credentials:,} credentials, uncached"),
     ]
 

@@ -17,7 +17,7 @@ class Pace(Struct, frozen=True):
     warm: float
     rounds: int
     loads: int
-    #: Requests that are asked in turn. Each has its own path, query, id, port and time.
+    #: Requests that are asked in turn: more than a cache of what was said in one would hold.
     cycle: int
 
     def steps(self, candidates: Sequence[Candidate]) -> int:

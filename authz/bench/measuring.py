@@ -11,7 +11,7 @@ from typing import Protocol
 
 from authz.bench import in_process, machine, order, people
 from authz.bench.calls import Call, check, http
-from authz.bench.candidates import CACHED, ONE, Candidate, Group, Load
+from authz.bench.candidates import CACHED, ONE, Calls, Candidate, Group, Load
 from authz.bench.helpers import Helpers
 from authz.bench.measured import Figure, Measured, Pace, figure_of
 from authz.bench.order import BenchError, Latency, Order, Result, Sent
@@ -19,7 +19,7 @@ from authz.bench.site import Site
 
 #: Requests that are made for one measurement, a second, of those that count only once: more than
 #: are answered. When they are used up, the measurement is over.
-ONCE = 20_000
+ONCE = 15_000
 #: Requests a second of the fixed load.
 FIXED = 1000.0
 #: Seconds that asking everything once may take, before anything is measured.
@@ -54,8 +54,8 @@ class Measuring:
     def __init__(self, site: Site, helpers: Helpers, pace: Pace, tell: Tell) -> None:
         self._site, self.pace, self._tell = site, pace, tell
         self._helpers = helpers
-        #: When files of requests that hold for a while were made.
-        self._made: dict[Path, float] = {}
+        #: Files of requests, and when they were made.
+        self._files: dict[tuple[Calls, Group, int], tuple[Path, float]] = {}
 
     def measure(self, candidates: Sequence[Candidate]) -> list[Measured]:
         """All of one group."""
@@ -82,14 +82,14 @@ class Measuring:
             machine.pin(candidate.processes.get("authorizer", ()), self._site.cores.second)
 
     def _try(self, candidate: Candidate) -> None:
-        """Ask everything once, and without a credential: what is slow at first is not measured,
-        and what lets everybody in is no authorizer."""
+        """Ask without a credential, since what lets everybody in is no authorizer; then what is
+        slow when it is first asked for."""
         if candidate.guards:
             nobody = self._site.directory / "nobody"
             order.write(nobody, encoded([people.nobody(candidate.guards)], candidate.group))
             self._ask(candidate, nobody, once=True, in_flight=ONE)
         self._first(candidate)
-        if candidate.in_flight != ONE:
+        if candidate.many:
             self._ask(
                 candidate, self._requests(candidate, self.pace.cycle), once=True, seconds=PRIMING
             )
@@ -161,11 +161,15 @@ class Measuring:
 
     def _requests(self, candidate: Candidate, count: int) -> Path:
         """A file of so many: fresh ones, where they count only once, or hold for a short time."""
-        file = self._site.directory / f"{candidate.group}, {candidate.name}, {count}"
+        return self._file(candidate.calls, candidate.group, count, candidate.once)
+
+    def _file(self, calls: Calls, group: Group, count: int, once: bool = False) -> Path:
+        wanted = (calls, group, count)
+        file, made = self._files.get(wanted, (self._site.directory / f"r{len(self._files)}", 0.0))
         now = time.monotonic()
-        if candidate.once or now - self._made.get(file, -FRESH) >= FRESH:
-            order.write(file, encoded(candidate.calls(count), candidate.group))
-            self._made[file] = now
+        if once or not made or now - made > FRESH:
+            order.write(file, encoded(calls(count), group))
+            self._files[wanted] = file, now
         return file
 
     def _ask(
@@ -203,11 +207,8 @@ class Measuring:
 
     def in_process(self, schemes: Sequence[str], rounds: int) -> dict[str, list[Latency]]:
         """The time of one Check without a transport, for each scheme and round."""
-        files: dict[str, str] = {}
-        for scheme in schemes:
-            path = self._site.directory / f"requests-{scheme}"
-            order.write(path, encoded(CACHED[scheme](self.pace.cycle), "direct"))
-            files[scheme] = str(path)
+        count = self.pace.cycle
+        files = {scheme: str(self._file(CACHED[scheme], "direct", count)) for scheme in schemes}
         task = in_process.Task(
             self._site.settings(1), f"unix:{self._site.directory}/in-process.sock", files, rounds
         )

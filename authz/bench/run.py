@@ -24,8 +24,8 @@ from authz.bench.site import Site, site
 from authz.stack.processes import StackError
 
 #: Long enough for a median, short enough for CI.
-QUICK = Pace(seconds=0.5, warm=0.1, rounds=2, loads=1, cycle=500)
-FULL = Pace(seconds=1.5, warm=0.4, rounds=5, loads=3, cycle=4000)
+QUICK = Pace(seconds=0.5, warm=0.1, rounds=2, loads=1, cycle=5000)
+FULL = Pace(seconds=1.5, warm=0.4, rounds=5, loads=3, cycle=5000)
 INTERRUPTED = 130
 
 

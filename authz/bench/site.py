@@ -66,6 +66,8 @@ class Site:
             keyring_file=str(self._keyring),
             # A machine that is busy with the benchmark is not a store that is away.
             store_timeout_ms=1000.0,
+            # Reading the store for unknown keys is what one row measures.
+            unknown_per_second=1_000_000.0,
             # Nobody sends anything any more when something is stopped here.
             drain_seconds=0.0,
             grace_seconds=0.1,
