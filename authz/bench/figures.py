@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from authz.bench.candidates import DEFAULT, ENVOYS_OWN, Group
+from authz.bench.candidates import BARE_HANDLER, DEFAULT, ENVOYS_OWN, OURS, Group, nothing_on
 from authz.bench.measured import Figure, Measured, Pace
 from authz.bench.order import Latency
 
@@ -72,9 +72,7 @@ def limited(measured: Measured) -> bool:
 # -- ratios ----------------------------------------------------------------------------------------
 
 Pick = Callable[[Figure], float]
-BARE = "stock grpcio, bare handler"
-NOTHING = f"do-nothing on {DEFAULT}"
-OURS = "authz key-auth"
+NOTHING = nothing_on(DEFAULT)
 
 
 def ratios(measured: Iterable[Measured]) -> dict[str, float]:
@@ -94,11 +92,11 @@ def ratios(measured: Iterable[Measured]) -> dict[str, float]:
 def _comparisons(found: Iterable[tuple[Group, str]]) -> list[tuple[str, Group, str, str]]:
     """Name, group, what is divided, and what by."""
     rows: list[tuple[str, Group, str, str]] = [
-        ("vs_bare_grpcio", "direct", OURS, BARE),
+        ("vs_bare_grpcio", "direct", OURS, BARE_HANDLER),
         ("vs_do_nothing", "direct", OURS, NOTHING),
         ("2_workers_vs_1", "direct", f"{OURS}, 2 workers", OURS),
         ("through_envoy_vs_do_nothing", "envoy", OURS, NOTHING),
-        ("through_envoy_vs_bare_grpcio", "envoy", OURS, BARE),
+        ("through_envoy_vs_bare_grpcio", "envoy", OURS, BARE_HANDLER),
     ]
     rows += [
         (f"through_envoy_{scheme}_vs_envoys_{own}", "envoy", f"authz {scheme}", f"Envoy's {own}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -76,6 +77,8 @@ def _timed(check: Callable[[bytes], bytes], octets: bytes) -> float:
 
 
 def main() -> None:
+    # Ctrl-C is for who started us, and ends us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
     sys.stdout.buffer.write(msgspec.json.encode(run(task)))
 

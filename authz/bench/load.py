@@ -14,6 +14,7 @@ import itertools
 import os
 import random
 import select
+import signal
 import socket
 import sys
 import time
@@ -231,6 +232,8 @@ def carry_out(order: Order) -> Outcome:
 
 
 def main() -> None:
+    # Ctrl-C is for who started us, and ends us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A sleep of some microseconds shall not take 50 more.
     with contextlib.suppress(OSError):
         Path("/proc/self/timerslack_ns").write_text("1")

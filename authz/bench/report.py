@@ -101,7 +101,7 @@ def _tables(run: Run) -> list[list[Row]]:
 def _footnotes(run: Run) -> list[str]:
     again = sum(figure.again for each in run.candidates for figure in each.every)
     limited = any(figures.limited(each) for each in run.candidates)
-    told = f"{again} measurements were taken again, because a fault (503) was answered."
+    told = f"Measurements that were taken again, because of a fault (503): {again}."
     return ([FOOTNOTE] if limited else []) + ([told] if again else [])
 
 

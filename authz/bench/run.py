@@ -13,14 +13,16 @@ from msgspec import Struct
 from rich.console import Console
 
 from authz import __version__
-from authz.bench import candidates, figures, machine, picture, report
-from authz.bench.candidates import CACHED, DEFAULT, Wanted
+from authz.bench import figures, line_up, machine, picture, report
+from authz.bench.candidates import CACHED, DEFAULT, Candidate
 from authz.bench.figures import Run
 from authz.bench.helpers import Helpers
+from authz.bench.line_up import Wanted
 from authz.bench.measured import Measured, Pace
 from authz.bench.measuring import Measuring
 from authz.bench.order import BenchError, Latency
 from authz.bench.site import Site, site
+from authz.stack import envoy, valkey
 from authz.stack.processes import StackError
 
 #: Long enough for a median, short enough for CI.
@@ -64,9 +66,10 @@ class BenchOptions(Struct, frozen=True, kw_only=True):
 
 
 def bench(options: BenchOptions) -> int:
-    """Run it; the exit status. 1 for a wrong answer or a missing part, told on standard error."""
+    """Run it; the exit status. 1 for a wrong answer or a missing part, told on standard error; 130
+    for Ctrl-C and SIGTERM."""
     err = Console(stderr=True, highlight=False, soft_wrap=True)
-    signal.signal(signal.SIGTERM, _leave)
+    before = signal.signal(signal.SIGTERM, _leave)
     try:
         _require_sense(options)
         run = measure(options, Teller(err))
@@ -77,6 +80,8 @@ def bench(options: BenchOptions) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
     sys.stdout.write(report.text(run))
     return 0
 
@@ -99,7 +104,9 @@ class Teller:
         self._total += steps
 
     def __call__(self, what: str) -> None:
-        line = f"{next(self._numbers)} of {self._total}: {what}"
+        self._show(f"{next(self._numbers)} of {self._total}: {what}")
+
+    def _show(self, line: str) -> None:
         if self._status is None:
             self._console.print(line, markup=False)
         else:
@@ -107,8 +114,12 @@ class Teller:
             self._status.update(line)
 
     def again(self, why: str) -> None:
-        """A line that stays."""
+        """The step is taken once more; a line that stays."""
         self._console.print(f"{why}; measured again", markup=False)
+
+    def note(self, what: str) -> None:
+        """Between two steps."""
+        self._show(what)
 
     def close(self) -> None:
         if self._status is not None:
@@ -122,13 +133,13 @@ def measure(options: BenchOptions, tell: Teller) -> Run:
     wanted = Wanted(quick=options.quick, credentials=() if options.quick else options.sizes)
     at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     try:
-        with site(cores) as where, Helpers() as helpers:
+        with site(cores, tell.note) as where, Helpers() as helpers:
             where.apply(1)
             measuring = Measuring(where, helpers, pace, tell)
             tell.expect(1)
             in_process: dict[str, list[Latency]] = measuring.in_process(tuple(CACHED), pace.rounds)
             measured: list[Measured] = []
-            for group in (candidates.direct, candidates.through_envoy):
+            for group in (line_up.direct, line_up.through_envoy):
                 measured += _group(group, where, wanted, measuring, tell)
     finally:
         tell.close()
@@ -147,7 +158,7 @@ def measure(options: BenchOptions, tell: Teller) -> Run:
 
 
 def _group(
-    start: Callable[[Site, Wanted], list[candidates.Candidate]],
+    start: Callable[[Site, Wanted], list[Candidate]],
     where: Site,
     wanted: Wanted,
     measuring: Measuring,
@@ -161,6 +172,8 @@ def _group(
 def _require_sense(options: BenchOptions) -> None:
     """What cannot be done or written is told before the measuring, not after it."""
     assert options.sizes
+    envoy.binary()
+    valkey.binary()
     for name, path in (("json", options.json), ("svg", options.svg)):
         if path is not None and not path.absolute().parent.is_dir():
             raise BenchError(f"--{name} {path}: there is no directory {path.parent}")

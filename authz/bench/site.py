@@ -27,6 +27,8 @@ from authz.stack.processes import Child, Children
 APPLY_SECONDS = 3600.0
 #: Seconds until a worker serves.
 START_SECONDS = 60.0
+#: Is told what takes a while.
+Note = Callable[[str], None]
 
 
 class Server(Struct, frozen=True):
@@ -39,8 +41,9 @@ class Server(Struct, frozen=True):
 class Site:
     """Starts things. Leaving `site()` ends them."""
 
-    def __init__(self, directory: Path, children: Children, cores: Cores) -> None:
+    def __init__(self, directory: Path, children: Children, cores: Cores, note: Note) -> None:
         self.directory, self._children, self.cores = directory, children, cores
+        self._note = note
         self._numbers = iter(range(1000))
         self._running: dict[str, Server] = {}
         self._keyring = directory / "keyring"
@@ -75,6 +78,7 @@ class Site:
 
     def apply(self, credentials: int) -> None:
         """Bring so many credentials into the store, as an operator does."""
+        self._note(f"applying {credentials:,} credentials")
         path = self.directory / f"{credentials}.json"
         people.write_document(path, credentials)
         made = self.settings(credentials)
@@ -87,7 +91,7 @@ class Site:
 
     def nothing(self, kind: str) -> Server:
         """A server that decides nothing: see `authz.bench.nothing`."""
-        return self._once(f"nothing {kind}", lambda: self._nothing(kind))
+        return self._once(f"do-nothing {kind}", lambda: self._nothing(kind))
 
     def _nothing(self, kind: str) -> Server:
         address = f"unix:{self._socket()}"
@@ -98,6 +102,7 @@ class Site:
     def _once(self, name: str, start: Callable[[], Server]) -> Server:
         """The one that runs already, else a new one, each of its processes on a core."""
         if name not in self._running:
+            self._note(f"starting {name}")
             made = self._running[name] = start()
             for number, process in enumerate(made.processes):
                 machine.pin([process], self.cores.second if number else self.cores.server)
@@ -112,7 +117,10 @@ class Site:
         )
         if not cached:
             changed = msgspec.structs.replace(changed, cache_records=100)
-        name = f"{credentials} {transport} {cached} {workers}"
+        name = (
+            f"authz on {transport}, {credentials:,} credentials, "
+            f"{'cached' if cached else 'uncached'}, {workers} workers"
+        )
         return self._once(name, lambda: self._serve(changed))
 
     def _serve(self, settings: Settings) -> Server:
@@ -158,13 +166,13 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(cores: Cores) -> Iterator[Site]:
+def site(cores: Cores, note: Note) -> Iterator[Site]:
     """A fresh one, of which nothing is left behind."""
     directory = Path(tempfile.mkdtemp(prefix="authz-bench-"))
     environment = {n: v for n, v in os.environ.items() if not n.startswith("AUTHZ_")}
     try:
         with Children(directory / "logs", environment) as children:
-            yield Site(directory, children, cores)
+            yield Site(directory, children, cores, note)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 

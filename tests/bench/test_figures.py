@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from authz.bench import candidates, figures, picture, report
-from authz.bench.figures import BARE, NOTHING, OURS, Run
+from authz.bench.candidates import BARE_HANDLER, OURS
+from authz.bench.figures import NOTHING, Run
 from authz.bench.measured import Figure, Measured, Pace, figure_of
 from authz.bench.order import BenchError, Latency, Result, percentiles
 
@@ -46,7 +47,7 @@ def measured(name: str, group: candidates.Group, *rounds: Figure) -> Measured:
 
 #: In the second round the machine was busy with something else, and both were half as fast.
 ROUNDS = (
-    measured(BARE, "direct", figure(1000, 100), figure(500, 200), figure(900, 110)),
+    measured(BARE_HANDLER, "direct", figure(1000, 100), figure(500, 200), figure(900, 110)),
     measured(OURS, "direct", figure(4000, 20), figure(2100, 50), figure(2700, 33, share=0.99)),
     measured(f"{OURS}, 1,000,000 credentials", "direct", *[figure(2000, 40)] * 3),
     measured(NOTHING, "envoy", *[figure(1000, 10, Envoy=40)] * 3),
@@ -148,7 +149,9 @@ def test_what_the_load_generator_limits_is_marked() -> None:
 def test_what_was_measured_again_is_told() -> None:
     again = msgspec.structs.replace(figure(1, 1), again=2)
 
-    assert "6 measurements were taken again" in report.text(run(measured(BARE, "direct", again)))
+    assert "6 measurements were taken again" in report.text(
+        run(measured(BARE_HANDLER, "direct", again))
+    )
 
 
 def test_a_page_keeps_what_is_around_its_tables(tmp_path: Path) -> None:
