@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,12 +52,18 @@ def scripted(tmp_path: Path) -> Iterator[tuple[Scripted, str]]:
 
 
 def carry_out(
-    directory: Path, address: str, expected: str = FIRST, count: int = 20, **more: object
+    directory: Path,
+    address: str,
+    expected: str = FIRST,
+    count: int = 20,
+    sent: list[Sent] | None = None,
+    **more: object,
 ) -> Outcome:
     """Twenty requests, each once, unless told otherwise."""
-    calls = keys([0] * count)
-    sent = [Sent(check(call, n, 1e9), expected) for n, call in enumerate(calls)]
-    order.write(directory / "requests", sent)
+    calls = enumerate(keys([0] * count))
+    order.write(
+        directory / "requests", sent or [Sent(check(c, n, 1e9), expected) for n, c in calls]
+    )
     settings = {"connections": 2, "streams": 8, "once": True, "warm": 0, "seconds": 5, **more}
     made = {"protocol": "grpc", "addresses": (address,), "requests": str(directory / "requests")}
     return load.carry_out(Order(**{**made, **settings}))  # type: ignore[arg-type]
@@ -138,6 +145,39 @@ def test_the_last_answer_counts_like_the_first(
     )
 
     assert "was answered 403" in carry_out(tmp_path, address).wrong
+
+
+def test_a_right_answer_to_another_request_is_wrong(
+    scripted: tuple[Scripted, str], tmp_path: Path
+) -> None:
+    """What c0 was rightly answered is not right for c1."""
+    _, address = scripted
+    calls = keys([0, 0, 1])
+    sent = [Sent(check(call, n, 1e9), call.expected) for n, call in enumerate(calls)]
+
+    assert carry_out(tmp_path, address, sent=sent[:2]).wrong == ""
+    outcome = carry_out(tmp_path, address, sent=sent, connections=1, streams=1, once=False)
+    assert outcome.wrong == "expected c1, was answered c0"
+
+
+def test_what_stays_without_an_answer_is_told(
+    scripted: tuple[Scripted, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nineteen answers do not stand for twenty."""
+    monkeypatch.setattr(load, "PATIENCE", 0.1)
+    servicer, address = scripted
+    last, end = keys([0] * 20)[-1].target, threading.Event()
+
+    def answer(asked: CheckRequest) -> CheckResponse:
+        if asked.attributes.request.http.path == last:
+            end.wait(5)
+        return nothing.allow()
+
+    servicer.answer = answer
+    outcome = carry_out(tmp_path, address)
+    end.set()
+
+    assert outcome.wrong == load.NO_ANSWER
 
 
 def test_a_fault_is_told_apart(scripted: tuple[Scripted, str], tmp_path: Path) -> None:
