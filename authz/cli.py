@@ -10,10 +10,12 @@ import msgspec
 import typer
 
 from authz import __version__
-from authz.admin import commands, explain_command, sign_command
+from authz.admin import commands, document_commands, explain_command, sign_command
 from authz.admin.catalog import Unknown
 from authz.admin.credentials import Refused
 from authz.admin.options import with_settings
+from authz.admin.plan import Unfinished
+from authz.admin.spool import SpoolError
 from authz.bench import command as bench_command
 from authz.config import Settings, SettingsError
 from authz.contracts import StoreDown
@@ -28,9 +30,11 @@ MENDABLE = (
     KeyRingError,
     Refused,
     SettingsError,
+    SpoolError,
     StoreConflict,
     StoreDown,
     StoreUrlError,
+    Unfinished,
     Unknown,
 )
 
@@ -48,7 +52,7 @@ app = typer.Typer(
     file (redis_url) that --config names.""",
     rich_markup_mode="rich",
 )
-app.registered_commands.extend(commands.documents.registered_commands)
+app.registered_commands.extend(document_commands.app.registered_commands)
 app.registered_commands.extend(sign_command.app.registered_commands)
 app.registered_commands.extend(explain_command.app.registered_commands)
 app.registered_commands.extend(bench_command.app.registered_commands)
@@ -80,9 +84,11 @@ def serve(made: Settings) -> None:
     Each decision is one JSON line on standard output; messages go to standard error. SIGTERM
     drains: health turns NOT_SERVING, what is in flight is finished.
     """
-    from authz.server import logs, workers
+    from authz.server import logs, tls, workers
 
     made.store.target.check()
+    if made.tls:
+        tls.Certificates(made.tls)
     logs.set_up(made.log_level)
     patience = made.drain_seconds + made.grace_seconds + 2
     try:
@@ -102,11 +108,21 @@ def health(
         str, typer.Argument(help="A worker's address: HOST:PORT or unix:/PATH.")
     ] = "127.0.0.1:9000",
     timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 2.0,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Speak TLS, and believe certificates of this CA (PEM).")
+    ] = None,
+    cert_file: Annotated[
+        Path | None, typer.Option(help="What to show of ourselves for mutual TLS (PEM).")
+    ] = None,
+    key_file: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+    server_name: Annotated[
+        str | None, typer.Option(help="The worker's name, where its certificate has another.")
+    ] = None,
 ) -> None:
     """Ask a worker for its health; exit 0 when it is serving, else 1."""
-    from authz.server.probe import probe
+    from authz.server.probe import probe, trust
 
-    state = probe(target, timeout)
+    state = probe(target, timeout, trust(ca_file, cert_file, key_file, server_name))
     typer.echo(state)
     raise typer.Exit(0 if state == "SERVING" else 1)
 
@@ -174,9 +190,7 @@ def main() -> None:
     try:
         app()
     except MENDABLE as error:
-        text = (
-            f"the store does not answer: {error.reason}" if isinstance(error, StoreDown) else error
-        )
+        text = f"the store does not answer: {error.told}" if isinstance(error, StoreDown) else error
         sys.exit(_complain(str(text)))
 
 

@@ -21,6 +21,14 @@ class SettingsError(Exception):
     """A setting cannot be used. The text names it and where it came from."""
 
 
+class TlsFiles(Struct, frozen=True):
+    """Paths of PEM files; with `client_ca` every client must show a certificate of it."""
+
+    cert: str
+    key: str
+    client_ca: str | None
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that can be set. The field's name is the flag's (`--redis-url`), the variable's
     (`AUTHZ_REDIS_URL`) and the file's (`redis_url`)."""
@@ -40,8 +48,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     listen: Annotated[
         str,
         Meta(
-            description="Where workers listen: HOST:PORT (worker n on PORT+n) or "
-            "unix:/DIR/{worker}.sock."
+            description="Where workers listen: unix:/DIR/{worker}.sock, HOST:PORT (worker n on "
+            "PORT+n), or both with a comma between them."
         ),
     ] = "127.0.0.1:9000"
     workers: Annotated[int, Meta(ge=1, le=256, description="Processes that serve.")] = (
@@ -113,9 +121,23 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str,
         Meta(
             pattern=r"^(?:(h2|grpcio))$(?!\n)",
-            description="What carries Checks: grpcio, or h2 (new; several times as fast; Linux).",
+            description="What carries Checks: h2, or grpcio (portable, a fraction as fast), which "
+            "serves where h2 cannot start.",
         ),
-    ] = "grpcio"
+    ] = "h2"
+    tls_cert_file: Annotated[
+        str | None,
+        Meta(
+            description="Serve TLS, on Unix sockets too, with this certificate and its chain (PEM)."
+        ),
+    ] = None
+    tls_key_file: Annotated[
+        str | None, Meta(description="The certificate's private key (PEM, not encrypted).")
+    ] = None
+    tls_client_ca_file: Annotated[
+        str | None,
+        Meta(description="Serve only who has a certificate of one of these CAs (PEM): mutual TLS."),
+    ] = None
     reflection: Annotated[bool, Meta(description="Serve gRPC reflection.")] = False
     log_level: Annotated[
         str,
@@ -141,6 +163,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             jwks_waiters=self.threads // 2,
         )
 
+    @property
+    def tls(self) -> TlsFiles | None:
+        """None: in plain text."""
+        if self.tls_cert_file is None or self.tls_key_file is None:
+            return None
+        return TlsFiles(self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file)
+
     def __repr__(self) -> str:  # a URL may hold a password
         return f"Settings({Target(self.redis_url)!r}, {self.namespace})"
 
@@ -153,9 +182,19 @@ def read(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
     values.update(_from_environment(environ))
     values.update((name, value) for name, value in flags.items() if value is not None)
     try:
-        return msgspec.convert(values, Settings, strict=False)
+        made = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(_explain(str(error), flags, environ)) from None
+    _require_whole(made)
+    return made
+
+
+def _require_whole(made: Settings) -> None:
+    """Half of TLS would be none: refused rather than served in plain text."""
+    given = made.tls_cert_file, made.tls_key_file, made.tls_client_ca_file
+    if any(given) and made.tls is None:
+        missing = "tls_key_file" if made.tls_cert_file else "tls_cert_file"
+        raise SettingsError(f"{missing}: needed for TLS, as another tls_ setting is given")
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -169,8 +208,9 @@ def _from_file(path: Path) -> dict[str, Any]:
     if unknown:
         known = ", ".join(Settings.__struct_fields__)
         raise SettingsError(f"{path}: unknown setting {unknown[0]!r}; known are {known}")
-    if isinstance(values.get("keyring_file"), str):
-        values["keyring_file"] = str(path.parent / values["keyring_file"])
+    for name, value in values.items():
+        if name.endswith("_file") and isinstance(value, str):
+            values[name] = str(path.parent / value)
     return values
 
 

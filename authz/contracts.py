@@ -29,7 +29,17 @@ class Fault(Exception):
 
 
 class StoreDown(Fault):
-    """The store could not answer. The reasons are in `authz.store.redis`."""
+    """The store could not answer. The reasons are in `authz.store.servers`; `detail` is for
+    people: what the server or TLS said of it, and no secret."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.detail = detail
+
+    @property
+    def told(self) -> str:
+        """Reason and detail, for messages."""
+        return f"{self.reason} ({self.detail})" if self.detail else self.reason
 
 
 class Overloaded(Fault):

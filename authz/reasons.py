@@ -91,11 +91,24 @@ FAULTS = (
         "the JWK Set at a credential's `jwks_url` was never had, or is too old to be trusted",
         "`authz_key_set_fetches_total` says why; is the URL right, https, and public?",
     ),
-    Reason("store_unreachable", "no connection to the store"),
+    Reason(
+        "store_unreachable",
+        "no connection to the store, or to the one of its servers that has the record; or no "
+        "majority of the Sentinels names a primary",
+    ),
     Reason("store_timeout", "no answer of the store in time"),
     Reason("store_breaker_open", "the store failed a moment ago and is not asked"),
     Reason("store_loading", "the store is reading its data from disk"),
-    Reason("store_auth_failed", "wrong password of the store, or a right is missing"),
+    Reason(
+        "store_auth_failed",
+        "wrong password of the store, or a right is missing",
+        "the log says which; docs/stores.md has the ACL lines",
+    ),
+    Reason(
+        "store_tls_failed",
+        "the store's certificate is not trusted, or it does not trust ours",
+        "`ssl_ca_certs`, `ssl_certfile` and `ssl_keyfile` in the store's URL: docs/stores.md",
+    ),
     Reason(
         "store_full", "a write was refused: `maxmemory`", "nonces need room; give the store some"
     ),

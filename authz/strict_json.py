@@ -23,13 +23,7 @@ def loads(data: bytes) -> Any:
     try:
         text = data.decode("utf-8")
         _check_depth(text)
-        value = json.loads(
-            text,
-            object_pairs_hook=_without_duplicates,
-            parse_constant=_refuse,
-            parse_int=_integer,
-            parse_float=_number,
-        )
+        value = _DECODER.decode(text)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate is no character
         return value
@@ -81,3 +75,12 @@ def _number(text: str) -> float:
     if len(text) > MAX_DIGITS or value in (float("inf"), float("-inf")):
         raise NotStrict("a number without end")
     return value
+
+
+#: Made once: that takes as long as to read a short text.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_without_duplicates,
+    parse_constant=_refuse,
+    parse_int=_integer,
+    parse_float=_number,
+)

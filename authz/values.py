@@ -175,7 +175,7 @@ class Denied(Exception):
         self.deny = deny
 
 
-class Consumer(Struct, frozen=True, omit_defaults=True):
+class Consumer(Struct, frozen=True, omit_defaults=True, gc=False):
     """Who may call. Instants are Unix seconds; 0 means no bound."""
 
     username: str
@@ -188,7 +188,7 @@ class Consumer(Struct, frozen=True, omit_defaults=True):
     expires_at: float = 0.0
 
 
-class Credential(Struct, frozen=True, omit_defaults=True):
+class Credential(Struct, frozen=True, omit_defaults=True, gc=False):
     """One way in for one consumer. `form` is what the scheme stores; it holds no usable secret.
 
     `named` is false for a credential without an id of its own (APISIX: embedded in the consumer);

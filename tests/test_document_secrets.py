@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from authz.document import chosen, load, parse
+from authz.document import chosen, parse
+from authz.documents import load
 from authz.plain import DocumentError
 
 SECRETS = """
@@ -24,7 +25,7 @@ def test_secrets_are_found_beside_the_document(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("k\n")
     (tmp_path / "gateway.yaml").write_text(SECRETS.format(profile="apisix-3.18"))
 
-    entries = load(tmp_path / "gateway.yaml").consumers[0].credentials
+    entries = next(load([tmp_path / "gateway.yaml"]).entries()).entry.credentials
 
     assert [(entry.id, chosen(entry)[1].key.value) for entry in entries] == [("one", "k")]
 
@@ -49,4 +50,4 @@ def test_a_file_that_is_no_document(content: bytes | None, tmp_path: Path) -> No
         path.write_bytes(content)
 
     with pytest.raises(DocumentError):
-        load(path)
+        load([path])

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from authz import document
-from authz.admin.plan import _warnings
+from authz.admin.policy import warnings
 from authz.values import Allow, Answer, Deny
 from tests.support.gateway import NOW, Gateway, ask
 
@@ -136,7 +136,7 @@ def test_it_is_off_unless_a_route_exposes_it() -> None:
 
 def test_apply_warns_of_one_that_nobody_guards() -> None:
     """With its place and the mend."""
-    [warning] = _warnings(document.parse(DOCUMENT))
+    [warning] = warnings(document.parse(DOCUMENT), lambda *_: True)
 
     assert warning.startswith("services[0].routes[1]: jwt-sign is open")
 
@@ -162,7 +162,7 @@ GUESTS = "{key-auth: {anonymous_consumer: guest}}"
 )
 def test_apply_warns_of_a_guard_that_lets_anybody_in(auth: str, warned: bool) -> None:
     """An anonymous consumer guards nothing."""
-    found = list(_warnings(document.parse(GUARDS.replace("AUTH", auth))))
+    found = list(warnings(document.parse(GUARDS.replace("AUTH", auth)), lambda *_: True))
 
     assert [w.startswith("services[0].routes[0]: jwt-sign is open") for w in found] == [
         True

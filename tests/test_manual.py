@@ -73,6 +73,17 @@ def test_every_link_of_the_manual_leads_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_the_sizes_are_computed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The tables of docs/sizing.md are what its program prints."""
+    page = (ROOT / "docs" / "sizing.md").read_text()
+    [program] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(program, {})
+    rows = capsys.readouterr().out.splitlines()
+
+    assert len(rows) == 7
+    assert [row for row in rows if row not in page.splitlines()] == []
+
+
 def all_reasons() -> set[str]:
     """Every reason that the code can give, but the schemes' own."""
     found = {deny.reason for deny in denials.GENERAL} | set(denials.LIVENESS)

@@ -1,13 +1,13 @@
-"""All records of a store, read whole and changed in one transaction.
+"""The records of a store as commands read and change them: only those that are asked for.
 
-The epoch guards every change: whoever plans against a store that has changed since is told so,
-and nothing is half-written.
+The epoch guards every change: whoever decided by a store that has changed since is told so, and
+nothing is half-written.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +20,7 @@ from authz.secrets import KeyRing, KeyRingError, KeyRingVault
 from authz.store.keys import Keys
 from authz.store.lookups import Records
 from authz.store.records import Codec, ConsumerRecord, CredentialRecord, Epoch, Locator
-from authz.store.redis import RedisStore, StoreConflict
+from authz.store.redis import RedisStore, StoreConflict, Writes
 from authz.store.target import Target
 
 #: Records read in one round trip.
@@ -31,22 +31,26 @@ PATIENCE = 5.0
 TRIES = 5
 
 ConsumerName = tuple[str, str]  # tenant, username
-CredentialName = tuple[str, str, str]  # tenant, username, credential id
+#: Where a credential is, and what is there.
+Held = tuple[Locator, CredentialRecord]
 
 
 class Unknown(Exception):
     """There is no such consumer or credential."""
 
 
-class Snapshot(Struct):
-    """Everything in the store at one epoch."""
+class Version(Struct, frozen=True):
+    """What the store's epoch was; `raw` is None for a store that nothing was applied to."""
 
-    epoch: bytes | None
-    revision: int
-    epoch_id: str
-    config: dict[str, Any]
-    consumers: dict[ConsumerName, ConsumerRecord]
-    credentials: dict[CredentialName, CredentialRecord]
+    raw: bytes | None
+    epoch: Epoch
+
+
+class Account(Struct, frozen=True):
+    """A consumer with its credentials by id: those that are there, and are its own."""
+
+    consumer: ConsumerRecord
+    credentials: dict[str, Held]
 
 
 class Changes(Struct):
@@ -55,9 +59,6 @@ class Changes(Struct):
     consumers: dict[ConsumerName, ConsumerRecord | None] = {}
     credentials: dict[tuple[str, Locator], CredentialRecord | None] = {}
     config: dict[str, Any] | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.consumers or self.credentials or self.config is not None)
 
 
 class Silent(Observer):
@@ -78,7 +79,7 @@ class Silent(Observer):
 
 
 class Catalog:
-    """The records of one namespace, for commands."""
+    """The records of one namespace, for commands. Every method raises `StoreDown`."""
 
     def __init__(self, target: Target, namespace: str, ring: KeyRing) -> None:
         self.keys = Keys(namespace)
@@ -87,42 +88,13 @@ class Catalog:
         self._store = RedisStore(target, PATIENCE, Silent())
         self._records = Records(self._store, self.keys, self.codec)
 
-    def read(self) -> Snapshot:
-        """Everything. Raises `StoreDown`, and `KeyRingError` for another key ring's store."""
-        raw_epoch, raw_config = self._store.read([self.keys.epoch, self.keys.config])
-        epoch = self._epoch(raw_epoch)
-        config = self._decode(self.keys.config, raw_config, dict) if raw_config else {}
-        names = sorted(_consumer_name(m) for m in self._store.members(self.keys.consumers))
-        consumers = dict(self._consumers(names))
-        return Snapshot(
-            epoch=raw_epoch,
-            revision=epoch.revision if epoch else 0,
-            epoch_id=epoch.id if epoch else secrets.token_hex(8),
-            config=config,
-            consumers=consumers,
-            credentials=dict(self._credentials(consumers)),
-        )
+    # -- reading -----------------------------------------------------------------------------------
 
-    def is_empty(self) -> bool:
-        """Whether nothing was ever applied here."""
-        return self._store.read([self.keys.epoch]) == [None]
-
-    def load(self, kind: str, key: str) -> Any:
-        """One record as the store has it now, or None. Raises `StoreDown`."""
-        return self._records.load(kind, [key])[-1]
-
-    def policy(self) -> dict[str, Any]:
-        """The document without its consumers; empty when nothing was applied."""
-        raw_epoch, raw_config = self._store.read([self.keys.epoch, self.keys.config])
-        self._epoch(raw_epoch)
-        found: dict[str, Any] = (
-            self._decode(self.keys.config, raw_config, dict) if raw_config else {}
-        )
-        return found
-
-    def is_claimed(self, tenant: str, nonce: str) -> bool:
-        """Whether a nonce was used."""
-        return self._store.read([self.keys.nonce(tenant, nonce)]) != [None]
+    def version(self) -> Version:
+        """To be taken before anything is read that a change depends on. Raises `KeyRingError` for
+        another key ring's store."""
+        (raw,) = self._store.read([self.keys.epoch])
+        return Version(raw, self._epoch(raw) or Epoch(secrets.token_hex(8), 0))
 
     def _epoch(self, stored: bytes | None) -> Epoch | None:
         if stored is None:
@@ -136,51 +108,90 @@ class Catalog:
             ) from None
         return epoch
 
-    def _decode(self, key: str, stored: bytes, type_: type[Any]) -> Any:
-        return self.codec.decode(key, stored, type_)
+    def is_empty(self) -> bool:
+        """Whether nothing was ever applied here."""
+        return self._store.read([self.keys.epoch]) == [None]
 
-    def _consumers(
-        self, names: list[ConsumerName]
-    ) -> Iterator[tuple[ConsumerName, ConsumerRecord]]:
+    def policy(self) -> dict[str, Any]:
+        """The document without its consumers; empty when nothing was applied."""
+        raw_epoch, raw_config = self._store.read([self.keys.epoch, self.keys.config])
+        self._epoch(raw_epoch)
+        found: dict[str, Any] = (
+            self.codec.decode(self.keys.config, raw_config, dict) if raw_config else {}
+        )
+        return found
+
+    def load(self, kind: str, key: str) -> Any:
+        """One record as a worker would read it now, or None."""
+        return self._records.load(kind, [key])[-1]
+
+    def is_claimed(self, tenant: str, nonce: str) -> bool:
+        """Whether a nonce was used."""
+        return self._store.read([self.keys.nonce(tenant, nonce)]) != [None]
+
+    def names(self) -> Iterator[list[ConsumerName]]:
+        """All consumers' names in batches, in no order; one may come twice."""
+        for members in self._store.scan(self.keys.consumers, CHUNK):
+            yield [msgspec.json.decode(member, type=ConsumerName) for member in members]
+
+    def consumers(self, names: Sequence[ConsumerName]) -> dict[ConsumerName, ConsumerRecord]:
+        """Those of these consumers that are there."""
         keys = [self.keys.consumer(*name) for name in names]
-        for name, key, stored in zip(names, keys, self._many(keys), strict=True):
-            if stored is not None:
-                yield name, self._decode(key, stored, ConsumerRecord)
+        stored = zip(names, keys, self._many(keys), strict=True)
+        return {
+            name: self.codec.decode(key, raw, ConsumerRecord) for name, key, raw in stored if raw
+        }
 
-    def _credentials(
-        self, consumers: dict[ConsumerName, ConsumerRecord]
-    ) -> Iterator[tuple[CredentialName, CredentialRecord]]:
+    def accounts(self, names: Sequence[ConsumerName]) -> dict[ConsumerName, Account]:
+        """The same with their credentials."""
+        found = self.consumers(names)
         places = [
-            ((tenant, username, identifier), self.keys.credential(tenant, at.kind, at.index))
-            for (tenant, username), consumer in consumers.items()
+            (name, identifier, at)
+            for name, consumer in found.items()
             for identifier, at in consumer.credentials.items()
         ]
-        stored = self._many([key for _, key in places])
-        for (name, key), record in zip(places, stored, strict=True):
-            if record is not None:
-                yield name, self._decode(key, record, CredentialRecord)
+        made = {name: Account(consumer, {}) for name, consumer in found.items()}
+        records = self.credentials([(name[0], at) for name, _, at in places])
+        for (name, identifier, at), record in zip(places, records, strict=True):
+            if record is not None and record.is_of(name[1], identifier):
+                made[name].credentials[identifier] = (at, record)
+        return made
+
+    def credentials(
+        self, places: Sequence[tuple[str, Locator]]
+    ) -> Iterator[CredentialRecord | None]:
+        """What is at these places of tenants, in their order."""
+        keys = [self.keys.credential(tenant, at.kind, at.index) for tenant, at in places]
+        for key, raw in zip(keys, self._many(keys), strict=True):
+            yield self.codec.decode(key, raw, CredentialRecord) if raw else None
 
     def _many(self, keys: list[str]) -> Iterator[bytes | None]:
         for start in range(0, len(keys), CHUNK):
             yield from self._store.read(keys[start : start + CHUNK])
 
-    def write(self, snapshot: Snapshot, changes: Changes) -> None:
-        """All of it or nothing, if the store is still as in the snapshot (`StoreConflict`)."""
-        writes: dict[str, bytes] = {}
-        deletes: list[str] = []
+    # -- writing -----------------------------------------------------------------------------------
+
+    def commit(self, version: Version, writes: Writes) -> Version:
+        """All of it or nothing, if the store is still at that version (`StoreConflict`); returns
+        the next one."""
+        epoch = Epoch(version.epoch.id, version.epoch.revision + 1)
+        raw = self.codec.encode(self.keys.epoch, epoch)
+        at = b"%d" % self._store.clock(self.keys.changed)
+        marks = {self.keys.changed: at, self.keys.epoch: raw}
+        self._store.transaction(self.keys.epoch, version.raw, marks, writes)
+        return Version(raw, epoch)
+
+    def write(self, version: Version, changes: Changes) -> Version:
+        """The same for records."""
+        writes = Writes(self.keys.consumers)
         for key, record in self._named(changes):
             if record is None:
-                deletes.append(key)
+                writes.deletes.append(key)
             else:
-                writes[key] = self.codec.encode(key, record)
-        epoch = Epoch(snapshot.epoch_id, snapshot.revision + 1)
-        writes[self.keys.epoch] = self.codec.encode(self.keys.epoch, epoch)
-        added = [_member(n) for n, record in changes.consumers.items() if record is not None]
-        removed = [_member(n) for n, record in changes.consumers.items() if record is None]
-        writes[self.keys.changed] = b"%d" % self._store.clock(self.keys.changed)
-        self._store.transaction(
-            self.keys.epoch, snapshot.epoch, writes, deletes, (self.keys.consumers, added, removed)
-        )
+                writes.sets[key] = self.codec.encode(key, record)
+        for name, consumer in changes.consumers.items():
+            (writes.removed if consumer is None else writes.added).append(member(name))
+        return self.commit(version, writes)
 
     def _named(self, changes: Changes) -> Iterator[tuple[str, Any]]:
         for name, consumer in changes.consumers.items():
@@ -190,34 +201,35 @@ class Catalog:
         if changes.config is not None:
             yield self.keys.config, changes.config
 
-    def change(self, make: Callable[[Snapshot], Changes]) -> None:
-        """Make one change, again if somebody else was quicker. Raises what `make` raises."""
+    def change(self, make: Callable[[Catalog], Changes]) -> None:
+        """Make one change, again if somebody else was quicker: `make` reads what it needs of the
+        store that it is given. Raises what `make` raises."""
         for _ in range(TRIES):
-            snapshot = self.read()
+            version = self.version()
             with suppress(StoreConflict):
-                self.write(snapshot, make(snapshot))
+                self.write(version, make(self))
                 return
         raise StoreConflict("the store keeps changing; try again")
 
     def erase(self) -> None:
         """Delete every record of this namespace."""
-        snapshot = self.read()
-        changes = Changes(
-            consumers=dict.fromkeys(snapshot.consumers),
-            credentials={
-                (tenant, at): None
-                for (tenant, _), consumer in snapshot.consumers.items()
-                for at in consumer.credentials.values()
-            },
-        )
-        self.write(snapshot, changes)
+        version = self.version()
+        for names in self.names():
+            version = self.write(version, removal(self.accounts(names).values()))
         keys = self.keys
         self._store.delete([keys.config, keys.epoch, keys.consumers, keys.changed])
 
 
-def _member(name: ConsumerName) -> str:
+def removal(accounts: Iterable[Account]) -> Changes:
+    """Consumers go, with all their credentials."""
+    gone = Changes()
+    for account in accounts:
+        tenant = account.consumer.tenant
+        gone.consumers[tenant, account.consumer.username] = None
+        gone.credentials.update(((tenant, at), None) for at, _ in account.credentials.values())
+    return gone
+
+
+def member(name: ConsumerName) -> str:
+    """A consumer as the set of all names has it."""
     return msgspec.json.encode(name).decode()
-
-
-def _consumer_name(member: str) -> ConsumerName:
-    return msgspec.json.decode(member, type=tuple[str, str])

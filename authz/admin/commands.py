@@ -1,106 +1,35 @@
-"""`authz apply|plan|export|schema` and the groups `consumer`, `credential` and `keyring`."""
+"""The groups of commands `consumer`, `credential` and `keyring`."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
-from rich.table import Table
 
 from authz import document
 from authz.admin import credentials as changes
-from authz.admin import export as exporting
-from authz.admin import plan as planning
-from authz.admin.catalog import Catalog
+from authz.admin.catalog import Account, Catalog
 from authz.admin.credentials import Refused, Validity, describe
+from authz.admin.listing import Listing
 from authz.admin.options import Tenant, with_catalog
+from authz.admin.terminal import Row, err, out, print_rows
 from authz.schemes import SCHEMES
 from authz.secrets import create_keyring
 from authz.store.records import ConsumerRecord, CredentialRecord
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-documents = typer.Typer()
 consumer = typer.Typer(no_args_is_help=True, help="List, show, add, suspend and remove consumers.")
 credential = typer.Typer(no_args_is_help=True, help="Issue, list, suspend and revoke credentials.")
 keyring = typer.Typer(no_args_is_help=True, help="The keys that protect what is in the store.")
 
-DocumentFile = Annotated[Path, typer.Argument(metavar="FILE", help="The gateway document.")]
 Username = Annotated[str, typer.Argument(metavar="CONSUMER", help="The consumer's username.")]
 CredentialId = Annotated[str, typer.Argument(metavar="ID", help="The credential's id.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-COLOURS = {"+": "green", "~": "yellow", "-": "red", "=": "dim"}
-
-
-# -- documents -------------------------------------------------------------------------------------
-
-
-@documents.command("plan")
-@with_catalog
-def plan_command(
-    store: Catalog,
-    file: DocumentFile,
-) -> None:
-    """Show what `apply` would change, and change nothing."""
-    _show(planning.plan(document.load(file), store, time.time()))
-
-
-@documents.command("apply")
-@with_catalog
-def apply_command(
-    store: Catalog,
-    file: DocumentFile,
-) -> None:
-    """Make the store what a document says: all of it, or nothing.
-
-    What an earlier document brought and this one leaves out is removed; credentials from `authz
-    credential issue` stay.
-    """
-    loaded = document.load(file)
-    with Progress(console=err, transient=True) as progress:
-        task = progress.add_task("sealing credentials", total=None)
-        made = planning.plan(
-            loaded,
-            store,
-            time.time(),
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
-    planning.apply(store, made)
-    _show(made)
-
-
-def _show(made: planning.Plan) -> None:
-    for warning in made.warnings:
-        err.print(f"[yellow]warning:[/] {escape(warning)}")
-    for line in made.lines:
-        detail = f" ({line.detail})" if line.detail else ""
-        out.print(f"[{COLOURS[line.sign]}]{line.sign}[/] {escape(line.what + detail)}")
-    if not made.lines:
-        out.print("nothing to change")
-
-
-@documents.command("export")
-@with_catalog
-def export_command(
-    store: Catalog,
-) -> None:
-    """Print the store as a document: keys as digests, passwords as hashes, fit for `apply`."""
-    typer.echo(exporting.export(store.read(), store.vault), nl=False)
-
-
-@documents.command("schema")
-def schema_command() -> None:
-    """Print the document's JSON Schema, for editors and checks."""
-    typer.echo(json.dumps(document.schema(), indent=2))
 
 
 # -- consumers -------------------------------------------------------------------------------------
@@ -113,9 +42,7 @@ def consumer_list(
     as_json: Json = False,
 ) -> None:
     """All consumers."""
-    read = store.read()
-    rows = [_consumer_row(record) for _, record in sorted(read.consumers.items())]
-    _table(rows, as_json=as_json)
+    print_rows(map(_consumer_row, Listing(store).consumers()), as_json=as_json)
 
 
 @consumer.command("show")
@@ -126,8 +53,7 @@ def consumer_show(
     tenant: Tenant = "",
 ) -> None:
     """One consumer, as JSON."""
-    read = store.read()
-    found = changes.consumer_of(read, tenant, username)
+    found = changes.consumer_of(store, tenant, username)
     shown = _consumer_row(found) | {"labels": found.labels, "headers": found.headers}
     typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
 
@@ -184,7 +110,7 @@ def consumer_revoke(
     out.print(f"removed {escape(username)} and all its credentials")
 
 
-def _consumer_row(record: ConsumerRecord) -> dict[str, object]:
+def _consumer_row(record: ConsumerRecord) -> Row:
     return {
         "username": record.username,
         "tenant": record.tenant,
@@ -209,15 +135,11 @@ def credential_list(
     as_json: Json = False,
 ) -> None:
     """Credentials of one consumer, or of all."""
-    read = store.read()
     if username is not None:
-        changes.consumer_of(read, tenant, username)
-    rows = [
-        {"consumer": name[1], "tenant": name[0], **_credential_row(record)}
-        for name, record in sorted(read.credentials.items())
-        if username is None or name[:2] == (tenant, username)
-    ]
-    _table(rows, as_json=as_json)
+        accounts = iter([changes.account_of(store, tenant, username)])
+    else:
+        accounts = Listing(store).accounts()
+    print_rows((row for account in accounts for row in _rows(account)), as_json=as_json)
 
 
 @credential.command("show")
@@ -229,8 +151,7 @@ def credential_show(
     tenant: Tenant = "",
 ) -> None:
     """One credential, as JSON. Its secret is not there to be shown."""
-    read = store.read()
-    at, record = changes.credential_of(read, tenant, username, identifier)
+    at, record = changes.credential_of(store, tenant, username, identifier)
     shown = _credential_row(record)
     if SCHEMES[at.kind].public_identifier:
         shown["identifier"] = at.index
@@ -318,7 +239,17 @@ def credential_revoke(
         err.print("it came from a document: take it out there too, or the next apply restores it")
 
 
-def _credential_row(record: CredentialRecord) -> dict[str, object]:
+def _rows(account: Account) -> Iterator[Row]:
+    consumer = account.consumer
+    for _, (_, record) in sorted(account.credentials.items()):
+        yield {
+            "consumer": consumer.username,
+            "tenant": consumer.tenant,
+            **_credential_row(record),
+        }
+
+
+def _credential_row(record: CredentialRecord) -> Row:
     shown = describe(record)
     return shown | {
         "not_before": _instant(record.not_before),
@@ -330,30 +261,6 @@ def _credential_row(record: CredentialRecord) -> dict[str, object]:
 
 def _instant(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}" if seconds else ""
-
-
-def _table(rows: list[dict[str, object]], *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False))
-        return
-    if not rows:
-        out.print("none")
-        return
-    columns = [name for name in rows[0] if any(_cell(row[name]) for row in rows)]
-    table = Table(box=None, pad_edge=False)
-    for name in columns:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(_cell(row[name])) for name in columns))
-    # In a pipe there is no edge to keep to.
-    console = out if out.is_terminal else Console(width=1000, highlight=False)
-    console.print(table)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 # -- key ring --------------------------------------------------------------------------------------

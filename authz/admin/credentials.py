@@ -1,4 +1,5 @@
-"""Single changes to consumers and credentials, each one transaction, heard by every worker."""
+"""Single changes to consumers and credentials, each one transaction, heard by every worker. Each
+reads the records that it is about, however many there are."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from authz.admin.catalog import Catalog, Changes, Snapshot, Unknown
+from authz.admin.catalog import Account, Catalog, Changes, Held, Unknown, removal
 from authz.schemes import SCHEMES
 from authz.store.records import ConsumerRecord, CredentialRecord, Locator
 
@@ -35,33 +36,45 @@ class Issued(Struct, frozen=True):
         return f"Issued({self.id})"
 
 
-def consumer_of(snapshot: Snapshot, tenant: str, username: str) -> ConsumerRecord:
+def consumer_of(catalog: Catalog, tenant: str, username: str) -> ConsumerRecord:
     """Raises `Unknown`."""
-    found = snapshot.consumers.get((tenant, username))
-    if found is None:
-        where = f" in tenant {tenant!r}" if tenant else ""
-        raise Unknown(f"there is no consumer {username!r}{where}")
-    return found
+    found = catalog.consumers([(tenant, username)])
+    if not found:
+        raise _unknown(tenant, username)
+    return found[tenant, username]
 
 
-def credential_of(
-    snapshot: Snapshot, tenant: str, username: str, identifier: str
-) -> tuple[Locator, CredentialRecord]:
+def account_of(catalog: Catalog, tenant: str, username: str) -> Account:
     """Raises `Unknown`."""
-    consumer = consumer_of(snapshot, tenant, username)
-    record = snapshot.credentials.get((tenant, username, identifier))
-    if record is None:
-        known = ", ".join(consumer.credentials) or "none"
-        raise Unknown(f"consumer {username!r} has no credential {identifier!r}; it has: {known}")
-    return consumer.credentials[identifier], record
+    found = catalog.accounts([(tenant, username)])
+    if not found:
+        raise _unknown(tenant, username)
+    return found[tenant, username]
+
+
+def _unknown(tenant: str, username: str) -> Unknown:
+    where = f" in tenant {tenant!r}" if tenant else ""
+    return Unknown(f"there is no consumer {username!r}{where}")
+
+
+def credential_of(catalog: Catalog, tenant: str, username: str, identifier: str) -> Held:
+    """Raises `Unknown`."""
+    consumer = consumer_of(catalog, tenant, username)
+    at = consumer.credentials.get(identifier)
+    if at is not None:
+        (record,) = catalog.credentials([(tenant, at)])
+        if record is not None and record.is_of(username, identifier):
+            return at, record
+    known = ", ".join(consumer.credentials) or "none"
+    raise Unknown(f"consumer {username!r} has no credential {identifier!r}; it has: {known}")
 
 
 def add_consumer(catalog: Catalog, consumer: ConsumerRecord) -> None:
     """Create a consumer without credentials. Raises `Refused` if it is there."""
     name = (consumer.tenant, consumer.username)
 
-    def make(snapshot: Snapshot) -> Changes:
-        if name in snapshot.consumers:
+    def make(store: Catalog) -> Changes:
+        if store.consumers([name]):
             raise Refused(f"consumer {consumer.username!r} is there already")
         return Changes(consumers={name: consumer})
 
@@ -71,8 +84,8 @@ def add_consumer(catalog: Catalog, consumer: ConsumerRecord) -> None:
 def set_consumer_disabled(catalog: Catalog, tenant: str, username: str, *, disabled: bool) -> None:
     """Suspend a consumer with all its credentials, or let it in again. Raises `Unknown`."""
 
-    def make(snapshot: Snapshot) -> Changes:
-        found = consumer_of(snapshot, tenant, username)
+    def make(store: Catalog) -> Changes:
+        found = consumer_of(store, tenant, username)
         changed = msgspec.structs.replace(found, disabled=disabled)
         return Changes(consumers={(tenant, username): changed})
 
@@ -82,12 +95,8 @@ def set_consumer_disabled(catalog: Catalog, tenant: str, username: str, *, disab
 def revoke_consumer(catalog: Catalog, tenant: str, username: str) -> None:
     """Delete a consumer and all its credentials. Raises `Unknown`."""
 
-    def make(snapshot: Snapshot) -> Changes:
-        found = consumer_of(snapshot, tenant, username)
-        return Changes(
-            consumers={(tenant, username): None},
-            credentials={(tenant, at): None for at in found.credentials.values()},
-        )
+    def make(store: Catalog) -> Changes:
+        return removal([account_of(store, tenant, username)])
 
     catalog.change(make)
 
@@ -125,21 +134,21 @@ def issue(
         created_at=at,
     )
 
-    def make(snapshot: Snapshot) -> Changes:
-        return _add(snapshot, record, Locator(kind, index))
+    def make(store: Catalog) -> Changes:
+        return _add(store, record, Locator(kind, index))
 
     catalog.change(make)
     return Issued(name, shown)
 
 
-def _add(snapshot: Snapshot, record: CredentialRecord, at: Locator) -> Changes:
+def _add(store: Catalog, record: CredentialRecord, at: Locator) -> Changes:
     owner = (record.tenant, record.consumer)
-    consumer = consumer_of(snapshot, *owner)
+    consumer = consumer_of(store, *owner)
     if record.id in consumer.credentials:
         raise Refused(f"consumer {record.consumer!r} has a credential {record.id!r} already")
-    for (_, username), other in snapshot.consumers.items():
-        if other.tenant == record.tenant and at in other.credentials.values():
-            raise Refused(f"{at.kind} {at.index!r} is taken by consumer {username!r}")
+    (other,) = store.credentials([(record.tenant, at)])
+    if other is not None:
+        raise Refused(f"{at.kind} {at.index!r} is taken by consumer {other.consumer!r}")
     credentials = {**consumer.credentials, record.id: at}
     changed = msgspec.structs.replace(consumer, credentials=credentials)
     return Changes(consumers={owner: changed}, credentials={(record.tenant, at): record})
@@ -158,8 +167,8 @@ def _change(
     identifier: str,
     edit: Callable[[CredentialRecord], CredentialRecord],
 ) -> None:
-    def make(snapshot: Snapshot) -> Changes:
-        at, record = credential_of(snapshot, *consumer, identifier)
+    def make(store: Catalog) -> Changes:
+        at, record = credential_of(store, *consumer, identifier)
         return Changes(credentials={(consumer[0], at): edit(record)})
 
     catalog.change(make)
@@ -169,10 +178,10 @@ def revoke(catalog: Catalog, consumer: tuple[str, str], identifier: str) -> Cred
     """Delete one credential; returns what it was. Raises `Unknown`."""
     gone: list[CredentialRecord] = []
 
-    def make(snapshot: Snapshot) -> Changes:
-        at, record = credential_of(snapshot, *consumer, identifier)
+    def make(store: Catalog) -> Changes:
+        at, record = credential_of(store, *consumer, identifier)
         gone[:] = [record]
-        owner = consumer_of(snapshot, *consumer)
+        owner = consumer_of(store, *consumer)
         rest = {name: place for name, place in owner.credentials.items() if name != identifier}
         changed = msgspec.structs.replace(owner, credentials=rest)
         return Changes(consumers={consumer: changed}, credentials={(consumer[0], at): None})

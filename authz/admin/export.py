@@ -2,33 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import yaml
 
-from authz.admin.catalog import Snapshot
+from authz.admin.catalog import Account, Catalog, Held
+from authz.admin.listing import Listing
+from authz.admin.spool import batches
 from authz.contracts import Vault
 from authz.schemes import SCHEMES
-from authz.store.records import ConsumerRecord, CredentialRecord
+
+Format = Literal["yaml", "jsonl"]
+#: Consumers written at a time.
+BATCH = 500
 
 
-def export(snapshot: Snapshot, vault: Vault) -> str:
-    """YAML: keys as `{digest: …}`, passwords as `{hash: …}`, what must be recoverable as
-    `{encrypted: …}`, all in a fixed order."""
-    document = {
-        "profile": snapshot.config.get("profile", "api7"),
-        "services": snapshot.config.get("services", []),
-        "consumers": [
-            _consumer(consumer, snapshot, vault)
-            for _, consumer in sorted(snapshot.consumers.items())
-        ],
+def export(
+    catalog: Catalog, format_: Format = "yaml", progress: Callable[[int, int], None] | None = None
+) -> Iterator[str]:
+    """A document in pieces: keys as `{digest: …}`, passwords as `{hash: …}`, what must be
+    recoverable as `{encrypted: …}`, all in a fixed order. `progress` is told how many consumers of
+    how many are done."""
+    config = catalog.policy()
+    head = {
+        "profile": config.get("profile", "api7"),
+        "services": config.get("services", []),
     }
-    return yaml.safe_dump(_said(document), sort_keys=False, allow_unicode=True)
+    listing = Listing(catalog)
+    entries = (_consumer(account, catalog.vault) for account in listing.accounts())
+    yield from _WRITERS[format_](head, _told(entries, listing.size, progress))
 
 
-def _consumer(consumer: ConsumerRecord, snapshot: Snapshot, vault: Vault) -> dict[str, Any]:
-    owner = (consumer.tenant, consumer.username)
+def _told(
+    entries: Iterable[Any], size: int, progress: Callable[[int, int], None] | None
+) -> Iterator[list[Any]]:
+    done = 0
+    for batch in batches(entries, BATCH):
+        yield batch
+        done += len(batch)
+        if progress is not None:
+            progress(done, size)
+
+
+def _yaml(head: dict[str, Any], consumers: Iterable[list[Any]]) -> Iterator[str]:
+    yield _dumped(_said(head))
+    for number, batch in enumerate(consumers):
+        yield ("" if number else "consumers:\n") + _dumped(batch)
+
+
+def _dumped(plain: Any) -> str:
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Pieces of one text: nothing in one can refer to another."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _jsonl(head: dict[str, Any], consumers: Iterable[list[Any]]) -> Iterator[str]:
+    yield _line(head)
+    for batch in consumers:
+        yield "".join(map(_line, batch))
+
+
+def _line(plain: Any) -> str:
+    return msgspec.json.encode(plain).decode() + "\n"
+
+
+_WRITERS: dict[Format, Callable[[dict[str, Any], Iterable[list[Any]]], Iterator[str]]] = {
+    "yaml": _yaml,
+    "jsonl": _jsonl,
+}
+
+
+def _consumer(account: Account, vault: Vault) -> dict[str, Any]:
+    consumer = account.consumer
     entry = {
         "username": consumer.username,
         "tenant": consumer.tenant,
@@ -38,22 +91,19 @@ def _consumer(consumer: ConsumerRecord, snapshot: Snapshot, vault: Vault) -> dic
         "disabled": consumer.disabled,
         "not_before": _instant(consumer.not_before),
         "expires_at": _instant(consumer.expires_at),
-        "credentials": [
-            _credential(snapshot.credentials[*owner, identifier], at.index, vault)
-            for identifier, at in consumer.credentials.items()
-            if (*owner, identifier) in snapshot.credentials
-        ],
+        "credentials": [_credential(held, vault) for held in account.credentials.values()],
     }
     return _said(entry)
 
 
-def _credential(record: CredentialRecord, index: str, vault: Vault) -> dict[str, Any]:
+def _credential(held: Held, vault: Vault) -> dict[str, Any]:
+    at, record = held
     entry = {
         "id": record.id if record.named else None,
         "not_before": _instant(record.not_before),
         "expires_at": _instant(record.expires_at),
         "disabled": record.disabled,
-        record.kind: SCHEMES[record.kind].draft.reopen(index, record.form, vault),
+        record.kind: SCHEMES[record.kind].draft.reopen(at.index, record.form, vault),
     }
     return _said(entry)
 

@@ -115,13 +115,12 @@ def stored_fields(
 ) -> dict[str, Any]:
     """The fields of a consumer's credential, its secret recovered. Raises `Unknown`, and `Refused`
     where the store has no more than a digest."""
-    snapshot = catalog.read()
-    owner = consumer_of(snapshot, *consumer)
+    owner = consumer_of(catalog, *consumer)
     own = [name for name, at in owner.credentials.items() if at.kind == kind]
     if identifier is None and len(own) != 1:
         what = f"several: say --credential {'|'.join(own)}" if own else "none"
         raise Refused(f"of {kind} credentials, consumer {owner.username!r} has {what}")
-    at, record = credential_of(snapshot, *consumer, identifier or own[0])
+    at, record = credential_of(catalog, *consumer, identifier or own[0])
     if at.kind != kind:
         raise Refused(f"credential {record.id!r} is of {at.kind}, not {kind}")
     written = SCHEMES[kind].draft.reopen(at.index, record.form, catalog.vault)

@@ -44,16 +44,15 @@ def key(number: int) -> str:
     return hashlib.sha256(b"bench key %d" % number).hexdigest()[:40]
 
 
-def document(credentials: int) -> dict[str, Any]:
-    """A gateway document with so many API keys, each of a consumer of its own."""
+def write_document(path: Path, credentials: int) -> None:
+    """A gateway document in JSON Lines: so many API keys, each of a consumer of its own."""
     services = [
         {"id": name, "hosts": [host(name)], "auth": auth} for name, auth in SERVICES.items()
     ]
-    return {"services": services, "consumers": [_consumer(n) for n in range(credentials)]}
-
-
-def write_document(path: Path, credentials: int) -> None:
-    path.write_text(json.dumps(document(credentials)))
+    with path.open("w") as file:
+        file.write(json.dumps({"services": services}) + "\n")
+        for number in range(credentials):
+            file.write(json.dumps(_consumer(number)) + "\n")
 
 
 def host(service: str) -> str:

@@ -79,7 +79,7 @@ class Site:
     def apply(self, credentials: int) -> None:
         """Bring so many credentials into the store, as an operator does."""
         self._note(f"applying {credentials:,} credentials")
-        path = self.directory / f"{credentials}.json"
+        path = self.directory / f"{credentials}.jsonl"
         people.write_document(path, credentials)
         made = self.settings(credentials)
         words = [

@@ -16,7 +16,7 @@ MAX_SECRET = 1024
 APP_KEY = re.compile(r"[!-~]{1,128}")
 
 
-class AppSecret(Struct, frozen=True):
+class AppSecret(Struct, frozen=True, gc=False):
     """What is stored: the secret. The AppKey is the look-up key."""
 
     secret: Recoverable

@@ -7,8 +7,13 @@ from typing import Protocol
 
 from authz.config import Settings
 from authz.server.service import Service
+from authz.server.tls import Certificates
 
 logger = logging.getLogger("authz")
+
+#: Checks that wait for a thread or run on one; further ones that would have to are shed. It bounds
+#: memory. How long they wait is bounded by the callers' deadlines: whose time is up is not begun.
+WAITING = 512
 
 
 class AddressInUse(Exception):
@@ -22,8 +27,8 @@ class Transport(Protocol):
     """
 
     def listen(self, address: str) -> int:
-        """Serve at `unix:PATH` or HOST:PORT. The port, or 0 for a Unix socket. Raises
-        `AddressInUse`."""
+        """Serve at `unix:PATH` or HOST:PORT, or at several with a comma between them. The port of
+        the last, or 0 for a Unix socket. Raises `AddressInUse`."""
         ...
 
     def serving(self) -> None:
@@ -40,19 +45,21 @@ class Transport(Protocol):
 
 
 def open_transport(settings: Settings, service: Service) -> Transport:
-    """The one that is set; where it cannot start, the portable one."""
+    """The one that is set; where it cannot start, the portable one. Raises `SettingsError` for TLS
+    files that cannot be used."""
+    certificates = Certificates(settings.tls) if settings.tls else None
     if settings.transport == "h2":
         try:
-            return _h2(settings, service)
+            return _h2(settings, service, certificates)
         except Exception as error:
             logger.warning("transport h2 cannot start (%r): grpcio serves instead", error)
     from authz.server.grpcio_transport import Grpcio
 
-    return Grpcio(settings, service)
+    return Grpcio(settings, service, certificates)
 
 
-def _h2(settings: Settings, service: Service) -> Transport:
+def _h2(settings: Settings, service: Service, certificates: Certificates | None) -> Transport:
     # Where there is no epoll the very import fails.
     from authz.server.h2.transport import H2
 
-    return H2(settings, service)
+    return H2(settings, service, certificates)

@@ -20,8 +20,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from authz import document
-from authz.config import Settings
+from authz import document, reasons
+from authz.config import Settings, SettingsError
 from authz.contracts import StoreDown
 from authz.plain import DocumentError
 from authz.routes import RouteTable
@@ -37,7 +37,7 @@ from authz.store.redis import EMPTY
 
 logger = logging.getLogger("authz")
 
-#: Exit status of a worker that no restart would mend, such as an address in use.
+#: Exit status of a worker that no restart would mend: an address in use, a bad certificate.
 HOPELESS = 2
 #: Seconds that a worker waits for its policy before it listens all the same, to say that it has
 #: none: a successor inherits its predecessor's address, which Envoy may still hold to be healthy.
@@ -163,8 +163,13 @@ def _advice(error: Exception, settings: Settings) -> str:
     if isinstance(error, StoreDown) and error.reason == EMPTY:
         return f"{target} holds nothing in namespace {settings.namespace!r}: `authz apply FILE`"
     if isinstance(error, StoreDown):
-        return f"{target}: {error.reason}"
+        return f"{target}: {error.told}{_hint(error.reason)}"
     return str(error)
+
+
+def _hint(reason: str) -> str:
+    known = reasons.find(reason)
+    return f"; {known.advice}" if known is not None and known.advice else ""
 
 
 def _read_config(store: Store) -> dict[str, Any]:
@@ -192,10 +197,10 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=_until_orphaned, args=(stop,), daemon=True).start()
     log = DecisionLog(sys.stdout.fileno())
-    worker = Worker(order.settings, log=log, keyring=os.environ.get("AUTHZ_KEYRING"))
     try:
+        worker = Worker(order.settings, log=log, keyring=os.environ.get("AUTHZ_KEYRING"))
         worker.start(order.address, PATIENCE)
-    except AddressInUse as error:
+    except (AddressInUse, SettingsError) as error:
         logger.error("%s", error)
         return HOPELESS
     stop.wait()

@@ -116,13 +116,19 @@ def _bury(pid: int) -> None:
 
 
 def addresses(listen: str, workers: int) -> list[str]:
-    """An address a worker. Raises ValueError that says what is expected."""
+    """What each worker listens on, with a comma between several. Raises ValueError that says what
+    is expected."""
+    each = [_addresses(place.strip(), workers) for place in listen.split(",")]
+    return [",".join(places) for places in zip(*each, strict=True)]
+
+
+def _addresses(listen: str, workers: int) -> list[str]:
     if listen.startswith("unix:"):
         if workers > 1 and "{worker}" not in listen:
             raise ValueError("--listen: a Unix socket for each worker needs {worker} in its name")
         return [listen.replace("{worker}", str(number)) for number in range(workers)]
     host, colon, port = listen.rpartition(":")
-    if not colon or not port.isdigit() or not 0 < int(port) < 65536 - workers:
+    if not colon or not host or not port.isdigit() or not 0 < int(port) <= 65536 - workers:
         raise ValueError("--listen: expected HOST:PORT or unix:/DIR/{worker}.sock")
     return [f"{host}:{int(port) + number}" for number in range(workers)]
 

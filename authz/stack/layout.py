@@ -11,13 +11,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from authz.stack import ports
 from authz.stack.envoy import Wiring
 from authz.stack.processes import StackError
+from authz.store.target import Target
 
 #: The kernel's limit for a Unix socket's path is 108 bytes, the zero at its end included.
 MAX_SOCKET_PATH = 107
@@ -59,8 +59,7 @@ class Layout(Struct, frozen=True):
     @property
     def store(self) -> str:
         """The store's address, without the password that a URL may hold."""
-        parts = urlsplit(self.redis_url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return Target(self.redis_url).shown
 
     @property
     def logs(self) -> Path:

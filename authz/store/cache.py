@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from authz.contracts import NotCached, Observer, Overloaded, StoreDown
 from authz.store.link import Link
@@ -31,8 +33,12 @@ Waiting = Callable[[], AbstractContextManager[None]]
 Load = Callable[[str, Sequence[str]], Sequence[Any]]
 
 
-class Entry(NamedTuple):
-    """A record (None: there is none), and what it takes to know whether it still holds."""
+class Entry(Struct, frozen=True, gc=False):
+    """A record (None: there is none), and what it takes to know whether it still holds.
+
+    The collector of cycles is not told of it, as it is not of records: looking through a million of
+    them, for what they cannot be part of, would hold up every Check for a second.
+    """
 
     key: str
     value: Any
@@ -123,7 +129,7 @@ class Cache:
         link = self._link
         if (entry.generation != link.generation or now - link.seen >= link.bound) and (
             # The store is away: what was true a moment ago is used, and what was not there is not.
-            entry.value is None or not self._store.is_down() or not self._young(entry, now)
+            entry.value is None or not self._store.is_down(entry.key) or not self._young(entry, now)
         ):
             return False
         if len(self._records) >= self._limits[0]:

@@ -1,8 +1,9 @@
 """Every key name in the store.
 
-All names share one hash tag, so in a cluster they live in one slot: a change of many records is
-one transaction, and one connection hears of every change. Parts that come from people are
-percent-encoded, so no name can pass for another.
+All records share one hash tag, so in a cluster they live in one slot: a change of many records is
+one transaction, and one connection hears of every change. Nonces need neither and have no tag, so
+they are spread over all slots. Parts that come from people are percent-encoded, so no name can
+pass for another.
 """
 
 from __future__ import annotations
@@ -42,6 +43,12 @@ class Keys(Struct, frozen=True, dict=True):
         return f"{self.records}changed"
 
     @property
+    def nothing(self) -> str:
+        """A name among the records under which nothing is ever written: asking for it tells whether
+        a server of a cluster holds the records, and holds all of them."""
+        return f"{self.records}nothing"
+
+    @property
     def consumers(self) -> str:
         """The set of all consumers' names, as `consumer` writes them."""
         return f"{self.records}consumers"
@@ -61,7 +68,7 @@ class Keys(Struct, frozen=True, dict=True):
         return {what: f"{self.records}{what}:/" for what in ("consumer", "credential")}
 
     def nonce(self, tenant: str, nonce: str) -> str:
-        return f"{{{self.namespace}}}~nonce:{_part(tenant)}/{_part(nonce)}"
+        return f"{self.namespace}~nonce:{_part(tenant)}/{_part(nonce)}"
 
 
 def _part(text: str) -> str:

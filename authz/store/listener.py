@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
@@ -11,6 +12,8 @@ from authz.store.change_lag import ChangeLag
 from authz.store.keys import Keys
 from authz.store.link import Link
 from authz.store.redis import LINK_TIMEOUT, RedisStore
+
+logger = logging.getLogger("authz")
 
 #: Seconds between signs of life, and between attempts to link again (the first is made at once).
 HEARTBEAT = 0.25
@@ -37,6 +40,7 @@ class Listener:
         self._on_change = on_change
         self._lag = ChangeLag(store, keys, observer)
         self._tried = threading.Event()
+        self._complaint = ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store-link", daemon=True)
 
@@ -57,14 +61,15 @@ class Listener:
         while not self._stopped.is_set():
             try:
                 self._listen()
-            except StoreDown:
+            except Exception as error:
                 self._link.lose()
                 self._observer.link("lost")
+                self._complain(error)
             self._tried.set()
             self._stopped.wait(RETRY)
 
     def _listen(self) -> None:
-        changes = self._store.changes(self._keys.records, self._keys.epoch, HEARTBEAT)
+        changes = self._store.changes(self._keys.records, self._keys.nothing, HEARTBEAT)
         self._begin(next(changes).at)
         for at, names in changes:
             self._link.hear(at)
@@ -80,9 +85,19 @@ class Listener:
             if self._stopped.is_set():
                 return
 
+    def _complain(self, error: Exception) -> None:
+        """Once for each reason: a link that never comes is seen in nothing but the load."""
+        reason, told = type(error).__name__, repr(error)
+        if isinstance(error, StoreDown):
+            reason, told = error.reason, error.told
+        if reason != self._complaint:
+            self._complaint = reason
+            logger.warning("no change notices from %s: %s", self._store.target.shown, told)
+
     def _begin(self, at: float) -> None:
         self._link.begin(at)
-        self._store.reopen()
+        self._store.reopen(self._keys.nothing)
         self._observer.link("up")
         self._tried.set()
+        self._complaint = ""
         self._on_change(None)

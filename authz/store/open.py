@@ -63,9 +63,10 @@ class Store(Struct, frozen=True):
     key_sets: KeySets
 
     def close(self) -> None:
-        """Stop the threads."""
+        """Stop the threads, end the connections."""
         self.listener.stop()
         self.key_sets.close()
+        self.redis.close()
 
 
 def open_store(

@@ -38,6 +38,11 @@ class CredentialRecord(Credential, frozen=True, omit_defaults=True):
     managed: bool = False
     created_at: float = 0.0
 
+    def is_of(self, username: str, identifier: str) -> bool:
+        """Whether this is the consumer's credential of that id. Where a large apply that moved a
+        key was interrupted, it is another's by now."""
+        return (self.consumer, self.id) == (username, identifier)
+
 
 class Epoch(Struct, frozen=True):
     """The identity of the stored data, and the number of its changes."""

@@ -12,7 +12,6 @@ from authz import document
 from authz.admin import plan as planning
 from authz.admin.catalog import Catalog
 from authz.admin.credentials import Refused, issue
-from authz.admin.export import export
 from authz.contracts import StoreDown
 from authz.plain import DocumentError
 from authz.schemes.appcode import AppCode, AppCodeDraft
@@ -22,6 +21,7 @@ from authz.schemes.hmac_auth import HmacAuth
 from authz.schemes.hmac_key import HmacDraft
 from authz.secrets import KeyRingError
 from authz.store.records import CredentialRecord
+from tests.support.everything import credentials, exported, forms
 from tests.support.valkey import Valkey
 from tests.support.workers import OTHER_RING, RING, catalog
 
@@ -128,7 +128,7 @@ def test_what_is_exported_changes_nothing(store: Valkey) -> None:
     put(target, json.dumps(DOCUMENT))
 
     again = plan(target, json.dumps(DOCUMENT))
-    text = export(target.read(), target.vault)
+    text = exported(target)
     back = plan(target, text)
 
     assert (again.lines, back.lines) == ((), ())
@@ -142,14 +142,10 @@ def test_an_export_makes_the_same_store_elsewhere(store: Valkey, own_valkey: Val
     """With the same key ring, in an empty one."""
     target, other = catalog(store.url), catalog(own_valkey.url)
     put(target, json.dumps(DOCUMENT))
-    put(other, export(target.read(), target.vault))
-
-    def forms(where: Catalog) -> dict[Any, Any]:
-        found: dict[Any, CredentialRecord] = dict(where.read().credentials)
-        return {name: record.form for name, record in found.items()}
+    put(other, exported(target))
 
     assert forms(other) == forms(target)
-    assert other.read().config == target.read().config
+    assert other.policy() == target.policy()
 
 
 def test_an_older_key_of_the_ring_opens(store: Valkey) -> None:
@@ -157,15 +153,15 @@ def test_an_older_key_of_the_ring_opens(store: Valkey) -> None:
     export from before can be applied; and without it nothing opens."""
     old = catalog(store.url)
     put(old, json.dumps(DOCUMENT))
-    exported = export(old.read(), old.vault)
+    text = exported(old)
 
     both = catalog(store.url, BOTH_RINGS)
-    assert both.read().credentials == old.read().credentials
+    assert credentials(both) == credentials(old)
     assert both.vault.encrypt(b"x").startswith("t2.")
     assert both.vault.decrypt(old.vault.encrypt(b"x")) == b"x"
-    assert not plan(both, exported).changes
+    assert not plan(both, text).changes
     with pytest.raises(KeyRingError, match="another key ring"):
-        catalog(store.url, OTHER_RING).read()
+        catalog(store.url, OTHER_RING).policy()
 
 
 @pytest.mark.parametrize(

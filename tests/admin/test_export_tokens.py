@@ -12,13 +12,13 @@ import pytest
 from authz import document
 from authz.admin import plan as planning
 from authz.admin.catalog import Catalog
-from authz.admin.export import export
 from authz.plain import DocumentError
 from authz.schemes.jwt import Jwt
 from authz.schemes.jwt_auth import JwtAuth
 from authz.schemes.jwt_draft import JwtDraft
 from authz.schemes.jwt_plugin import JwtPlugin
 from authz.schemes.jwt_user import JwtUserDraft
+from tests.support.everything import credentials, exported
 from tests.support.tokens import SECRET, jwk, pem, private_key, private_pem, rsa_key
 from tests.support.valkey import Valkey
 from tests.support.workers import catalog
@@ -158,17 +158,16 @@ def test_every_field_comes_back(store: Valkey) -> None:
     secret."""
     target = catalog(store.url)
     put(target, written(CREDENTIALS, AUTHS))
-    first = target.read()
-    text = export(first, target.vault)
+    first, policy = credentials(target), target.policy()
+    text = exported(target)
 
     assert put(target, text) == 0
     for secret in (TEXT, ENCODED, "apinto", "-_-_", "PRIVATE KEY"):
         assert secret not in text
     store.client().flushall()
     put(target, text)
-    again = target.read()
-    assert again.credentials == first.credentials
-    assert again.config == first.config
+    assert credentials(target) == first
+    assert target.policy() == policy
 
 
 @pytest.mark.parametrize(

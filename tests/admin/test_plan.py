@@ -10,10 +10,10 @@ from authz import document
 from authz.admin import credentials
 from authz.admin import plan as planning
 from authz.admin.catalog import Catalog, Changes
-from authz.admin.export import export
 from authz.plain import DocumentError
 from authz.secrets import KeyRingError
 from authz.store.redis import StoreConflict
+from tests.support.everything import accounts, exported
 from tests.support.valkey import Valkey
 from tests.support.workers import OTHER_RING, catalog
 
@@ -111,7 +111,7 @@ def test_export_gives_back_what_was_applied(store: Valkey, tmp_path: Path) -> No
     """Applied to the same store it changes nothing; to an empty one it makes the same records."""
     target = catalog(store.url)
     put(target, FULL)
-    text = export(target.read(), target.vault)
+    text = exported(target)
 
     assert preview(target, text) == []
     for secret in ("johns-embedded-key", "johns-other-key-that-is", "a pass:word"):
@@ -120,7 +120,7 @@ def test_export_gives_back_what_was_applied(store: Valkey, tmp_path: Path) -> No
     store.client().flushall()
     put(target, text)
     assert contents(store) == (records, members)
-    assert export(target.read(), target.vault) == text
+    assert exported(target) == text
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_what_the_commands_made_survives_an_apply(store: Valkey) -> None:
 
     assert preview(target, SMALL) == []
     put(target, SMALL.replace("id: k, key-auth: {key: alice-key}", "id: n, key-auth: {key: new}"))
-    assert sorted(target.read().consumers["", "alice"].credentials) == ["issued", "n"]
+    assert sorted(accounts(target)["", "alice"].credentials) == ["issued", "n"]
 
 
 def test_a_consumer_that_goes_takes_its_issued_credentials_along(store: Valkey) -> None:
@@ -181,8 +181,7 @@ def test_a_consumer_that_goes_takes_its_issued_credentials_along(store: Valkey) 
     credentials.issue(target, ("", "bob"), "key-auth", identifier="issued", at=0)
     put(target, "services: [{id: api, auth: {key-auth: {}}}]\nconsumers: [{username: alice}]")
 
-    read = target.read()
-    assert list(read.consumers) == [("", "alice")]
+    assert list(accounts(target)) == [("", "alice")]
     assert [k for k in store.client().keys("*") if b"credential:" in k] == []
 
 
@@ -316,4 +315,4 @@ def test_a_single_change_is_tried_again_when_others_change_the_store(store: Valk
         return Changes(config={"profile": "api7", "services": []})
 
     target.change(make)
-    assert target.read().config["services"] == []
+    assert target.policy()["services"] == []

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from authz import document
+from authz import documents
 from authz.bench import calls, candidates, people
 from authz.bench.candidates import CACHED
 from authz.config import read
 from authz.pb.external_auth_pb2 import CheckRequest
-from authz.routes import RouteTable
 from authz.server import reading
 
 CAPTURE = Path(__file__).parents[1] / "vectors" / "captures"
@@ -78,14 +77,14 @@ def test_both_forms_are_one_request() -> None:
     }
 
 
-def test_the_document_is_one() -> None:
-    """It can be applied, and has a key for each consumer."""
-    made = document.decode(people.document(3))
-    table = RouteTable(made)
+def test_the_document_is_one(tmp_path: Path) -> None:
+    """It can be applied: a host for each scheme, a key for each consumer."""
+    people.write_document(tmp_path / "3.jsonl", 3)
+    made = documents.load([tmp_path / "3.jsonl"])
 
+    assert {each.id for each in made.policy.services} == set(people.SERVICES) >= set(CACHED)
+    assert [placed.entry.username for placed in made.entries()] == ["c0", "c1", "c2"]
     assert len({people.key(n) for n in range(1000)}) == 1000
-    assert [each.username for each in made.consumers] == ["c0", "c1", "c2"]
-    assert table is not None
 
 
 @pytest.mark.parametrize("make", [*CACHED.values(), people.new_tokens, people.digests])

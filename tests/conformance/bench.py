@@ -124,14 +124,14 @@ class Bench:
 
     def prepare(self, plain: Plain, refusal: Refusal) -> str | None:
         """Apply as the case wants it; the text of the refusal, where the case takes one."""
-        before = self._catalog.read().revision
+        before = self._catalog.version()
         self.left_out = []
         while True:
             try:
                 self.apply(plain)
             except DocumentError as error:
                 # All or nothing: what was refused has changed nothing.
-                assert self._catalog.read().revision == before
+                assert self._catalog.version() == before
                 if refusal in ("error", "fine"):
                     return str(error)
                 place = _CREDENTIAL.search(str(error))

@@ -23,7 +23,7 @@ from authz.server.probe import probe
 from authz.server.workers import addresses
 from tests.support.checks import Seen, check
 from tests.support.serving import Serving, serving
-from tests.support.valkey import Valkey
+from tests.support.valkey import Valkey, free_ports
 from tests.support.waiting import until
 from tests.support.workers import RING, apply
 
@@ -220,11 +220,28 @@ def test_reflection_is_an_option(store: Valkey) -> None:
         ("unix:/run/w-{worker}.sock", 2, ["unix:/run/w-0.sock", "unix:/run/w-1.sock"]),
         ("unix:/run/w.sock", 1, ["unix:/run/w.sock"]),
         ("[::1]:9000", 1, ["[::1]:9000"]),
+        ("h:65534", 2, ["h:65534", "h:65535"]),
+        ("unix:/w-{worker}, h:9000", 2, ["unix:/w-0,h:9000", "unix:/w-1,h:9001"]),
     ],
 )
 def test_addresses(listen: str, workers: int, expected: list[str]) -> None:
     """One address a worker, so that Envoy balances requests and not connections."""
     assert addresses(listen, workers) == expected
+
+
+@pytest.mark.parametrize("listen", ["h:65535", ":9000", "h:0", "h", "", "unix:/{worker},", "a,b"])
+def test_no_addresses(listen: str) -> None:
+    """Of two workers: what is expected is said."""
+    with pytest.raises(ValueError, match="--listen: expected HOST:PORT or unix:"):
+        addresses(listen, 2)
+
+
+def test_sockets_and_ports_of_their_own(store: Valkey) -> None:
+    """Each worker on both, if it is told so."""
+    apply(store.url)
+    with serving(store.url, port=free_ports(2)) as command:
+        assert len(command.addresses) == 4
+        assert [command.ask(ALICE, number) for number in range(4)] == [ALLOWED] * 4
 
 
 def test_a_slow_reader_of_the_log_costs_lines_and_not_decisions() -> None:

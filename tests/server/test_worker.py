@@ -226,7 +226,7 @@ def test_a_store_away_costs_no_request_more_than_its_time(own_valkey: Valkey, ho
     """50 ms of store time, and nothing once the breaker is open."""
     apply(own_valkey.url)
     pauses, asked = Pauses(), []
-    with running(own_valkey.url) as client:
+    with running(own_valkey.url, store_timeout_ms=25) as client:
         client.ask(ALICE)
         getattr(own_valkey, how)()
         for number in range(20):

@@ -36,7 +36,7 @@ def test_names() -> None:
         "{authz}:consumer:/john",
         "{authz}:consumer:t1/j%C3%B6hn%2Fx",
         "{authz}:credential:t1/key-auth/k1.A_b-c",
-        "{authz}~nonce:t1/n",
+        "authz~nonce:t1/n",
     ]
 
 
@@ -58,18 +58,20 @@ def test_two_credentials_have_two_names(
 @given(_ANY, _ANY, _KINDS)
 def test_nothing_leaves_its_place(tenant: str, name: str, kind: str) -> None:
     """Whatever a name holds: a record starts like records, a nonce does not, no kind of name
-    passes for another, and all have one hash tag."""
+    passes for another; records have one hash tag, and nonces none, so that they are spread."""
     consumer, nonce = KEYS.consumer(tenant, name), KEYS.nonce(tenant, name)
     credential = KEYS.credential(tenant, kind, name)
-    fixed = {KEYS.epoch, KEYS.config, KEYS.consumers}
+    fixed = {KEYS.epoch, KEYS.config, KEYS.consumers, KEYS.nothing}
 
     assert consumer.startswith(f"{KEYS.records}consumer:")
     assert credential.startswith(f"{KEYS.records}credential:")
     assert not nonce.startswith(KEYS.records)
-    assert len({consumer, credential, nonce} | fixed) == 6
-    for key in (consumer, credential, nonce):
+    assert len({consumer, credential, nonce} | fixed) == 7
+    assert re.findall(r"[{}]", nonce) == []
+    for key in (consumer, credential, *fixed):
         assert re.findall(r"[{}]", key) == ["{", "}"]
         assert re.match(r"\{([^}]*)\}", key)[1] == "authz"  # type: ignore[index]
+    for key in (consumer, credential, nonce):
         assert key.encode()
         assert key.count("/") == (2 if key == credential else 1)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from authz.admin.catalog import Silent
 from authz.contracts import StoreDown
-from authz.store.redis import RedisStore, StoreConflict, connect
+from authz.store.redis import RedisStore, StoreConflict, Writes
 from authz.store.target import StoreUrlError, Target
 from tests.support.valkey import Valkey, free_port
 from tests.support.waiting import until
@@ -46,7 +45,7 @@ def test_nobody_listens() -> None:
     store = store_at(f"redis://127.0.0.1:{free_port()}")
 
     assert reason_of(store) == "store_unreachable"
-    assert store.is_down()
+    assert store.is_down("k")
     assert reason_of(store) == "store_breaker_open"
 
 
@@ -58,7 +57,7 @@ def test_a_frozen_store_costs_its_time_limit(own_valkey: Valkey) -> None:
 
     assert reason_of(store) == "store_timeout"
     own_valkey.thaw()
-    store.reopen()
+    store.reopen("k")
     assert store.read(["k"]) == [None]
 
 
@@ -71,7 +70,7 @@ def test_answers_are_not_mixed_up_after_a_time_out(own_valkey: Valkey) -> None:
     with pytest.raises(StoreDown):
         store.read(["a"])
     own_valkey.thaw()
-    store.reopen()
+    store.reopen("k")
 
     assert store.read(["b"]) == [b"2"]
 
@@ -141,14 +140,18 @@ def test_a_nonce_is_claimed_once(store: Valkey) -> None:
 def test_a_transaction_is_all_or_nothing(store: Valkey) -> None:
     """With the wrong guard nothing is written."""
     target = store_at(store.url)
-    target.transaction("g", None, {"g": b"1", "a": b"x"}, [], ("s", ["m"], []))
+    target.transaction("g", None, {"g": b"1"}, Writes("s", {"a": b"x", "b": b"z"}, [], ["m"]))
     assert target.read(["g", "a"]) == [b"1", b"x"]
 
     with pytest.raises(StoreConflict):
-        target.transaction("g", b"0", {"a": b"y"}, ["g"], ("s", [], ["m"]))
+        target.transaction("g", b"0", {"g": b"2"}, Writes("s", {"a": b"y"}, ["b"], [], ["m"]))
 
-    assert target.read(["g", "a"]) == [b"1", b"x"]
-    assert target.members("s") == {"m"}
+    assert target.read(["g", "a", "b"]) == [b"1", b"x", b"z"]
+    assert list(target.scan("s", 10)) == [["m"]]
+
+    target.transaction("g", b"1", {"g": b"2"}, Writes("s", {"a": b"y"}, ["b", "c"], [], ["m"]))
+    assert target.read(["g", "a", "b"]) == [b"2", b"y", None]
+    assert list(target.scan("s", 10)) == [[]]
 
 
 # -- changes ---------------------------------------------------------------------------------------
@@ -157,18 +160,19 @@ def test_a_transaction_is_all_or_nothing(store: Valkey) -> None:
 class Ear:
     """Listens to changes on a thread, until the link ends."""
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: RedisStore, records: str = "{x}:") -> None:
         self.heard: list[str | None] = []
         self.beats = 0
         self.ended = ""
-        self._store = store
+        self._store, self._records = store, records
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         until(lambda: self.beats, "the link is up")
 
     def _run(self) -> None:
         try:
-            for _, names in self._store.changes("{x}:", "{x}:epoch", 0.05):
+            nothing = f"{self._records}nothing"
+            for _, names in self._store.changes(self._records, nothing, 0.05):
                 self.beats += 1
                 self.heard.extend([None] if names is None else names)
         except StoreDown as down:
@@ -237,7 +241,7 @@ def test_a_frozen_store_ends_the_link(own_valkey: Valkey) -> None:
 def test_a_url_that_makes_no_sense_says_what_is_expected(url: str) -> None:
     """The forms are listed, and no password is repeated."""
     with pytest.raises(StoreUrlError, match=r"redis://HOST:PORT/DB") as caught:
-        connect(Target(url.replace("//", "//user:canary@")), TIMEOUT)
+        store_at(url.replace("//", "//user:canary@"))
     assert "canary" not in str(caught.value)
 
 
@@ -246,66 +250,6 @@ def test_a_password_is_never_shown() -> None:
     target = Target("redis://user:canary@127.0.0.1:1/0")
 
     assert "canary" not in f"{target!r} {target.shown}"
-
-
-@pytest.fixture
-def sentinel(own_valkey: Valkey, tmp_path: Path) -> Iterator[str]:
-    """A Sentinel that watches a primary."""
-    directory = tmp_path / "sentinel"
-    directory.mkdir()
-    config = directory / "sentinel.conf"
-    config.write_text(f"sentinel monitor main 127.0.0.1 {own_valkey.port} 1\n")
-    watcher = _Sentinel(directory, str(config))
-    yield f"redis+sentinel://127.0.0.1:{watcher.port}/main/0"
-    watcher.close()
-
-
-class _Sentinel(Valkey):
-    """The same binary, told to watch."""
-
-    def __init__(self, directory: Path, config: str) -> None:
-        self._config = config
-        super().__init__(directory)
-
-    def start(self) -> None:
-        import subprocess
-
-        from authz.stack.valkey import binary
-
-        self._process = subprocess.Popen(
-            [str(binary()), self._config, "--sentinel", "--port", str(self.port)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        until(self._answers, "the Sentinel answers")
-
-
-def test_through_a_sentinel(own_valkey: Valkey, sentinel: str) -> None:
-    """The primary is asked for, then spoken to."""
-    own_valkey.client().set("a", "1")
-
-    assert store_at(sentinel).read(["a"]) == [b"1"]
-
-
-def test_in_a_cluster(tmp_path: Path) -> None:
-    """One slot holds all: reads, transactions and change notices work as elsewhere."""
-    server = Valkey(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
-    try:
-        client = server.client()
-        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        until(
-            lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok",
-            "the cluster is up",
-        )
-        store = store_at(f"redis+cluster://127.0.0.1:{server.port}")
-        ear = Ear(store)
-        store.transaction("{x}:g", None, {"{x}:g": b"1", "{x}:a": b"2"}, [], ("{x}:s", ["m"], []))
-
-        assert store.read(["{x}:g", "{x}:a"]) == [b"1", b"2"]
-        assert store.clock("{x}:a") <= store.clock("{x}:b")
-        until(lambda: "{x}:a" in ear.heard, "the change is heard")
-    finally:
-        server.close()
 
 
 def test_over_a_unix_socket(tmp_path: Path) -> None:

@@ -29,16 +29,22 @@ from tests.support.workers import RING
 class Serving:
     """The running command."""
 
-    def __init__(self, directory: Path, url: str, *flags: str, workers: int = 2) -> None:
+    def __init__(
+        self, directory: Path, url: str, *flags: str, workers: int = 2, port: int = 0
+    ) -> None:
         self.directory = directory
-        self.addresses = [f"unix:{directory}/worker-{number}.sock" for number in range(workers)]
+        listen = f"unix:{directory}/worker-{{worker}}.sock"
+        self.addresses = [listen.format(worker=number) for number in range(workers)]
+        if port:
+            listen = f"{listen},127.0.0.1:{port}"
+            self.addresses += [f"127.0.0.1:{port + number}" for number in range(workers)]
         self.metrics_port = free_port()
         self._out = (directory / "out.log").open("wb")
         self._err = (directory / "err.log").open("wb")
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "authz", "serve", "--redis-url", url),
-                *("--listen", f"unix:{directory}/worker-{{worker}}.sock"),
+                *("--listen", listen),
                 *("--workers", str(workers)),
                 *("--metrics-listen", f"127.0.0.1:{self.metrics_port}"),
                 *flags,
@@ -101,10 +107,12 @@ class Serving:
 
 
 @contextmanager
-def serving(url: str, *flags: str, workers: int = 2, ready: bool = True) -> Iterator[Serving]:
-    """`authz serve` on Unix sockets in a directory of its own."""
+def serving(
+    url: str, *flags: str, workers: int = 2, ready: bool = True, port: int = 0
+) -> Iterator[Serving]:
+    """`authz serve` on Unix sockets in a directory of its own; also from this port on."""
     with tempfile.TemporaryDirectory() as name:
-        command = Serving(Path(name), url, *flags, workers=workers)
+        command = Serving(Path(name), url, *flags, workers=workers, port=port)
         try:
             if ready:
                 command.until_ready()

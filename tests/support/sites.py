@@ -100,15 +100,19 @@ class Authority:
 
     def context(self, *names: str) -> ssl.SSLContext:
         """A server's TLS, with a certificate for these host names and addresses."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.pair(*names))
+        return context
+
+    def pair(self, *names: str) -> str:
+        """A file with a private key and a certificate for these names."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         certificate = self._sign(subject, key, [_general(name) for name in names], authority=False)
         file = self._directory / f"{names[0]}.pem"
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         file.write_bytes(private + certificate.public_bytes(Encoding.PEM))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
+        return str(file)
 
     def _sign(
         self,

@@ -23,12 +23,16 @@ UNAVAILABLE = grpc.StatusCode.UNAVAILABLE.value[0]
 PREFIX = 5
 
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
+_LENGTH = re.compile(rb"[0-9]{1,15}")
 _UNITS = {b"H": 3600, b"M": 60, b"S": 1, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 #: Fields that belong to a connection of HTTP/1.1 (RFC 9113, 8.2.2).
 _FORBIDDEN = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 _PSEUDO = {b":method", b":path", b":scheme", b":authority"}
 _TAKEN = {b"content-type", b"content-length", b"grpc-timeout", b"grpc-encoding"}
 _GZIP = 31  # zlib's word for gzip's format and the largest window
+#: A compressed message of more than `_FREE` octets may be so many times as long as what came:
+#: else some kilobytes would cost the loop's thread as much as some megabytes.
+_RATIO, _FREE = 32, 64 * 1024
 
 
 class Failed(Exception):
@@ -115,7 +119,7 @@ def understand(lines: list[Line], methods: Mapping[bytes, Method]) -> Head:
     if seen is None or not all(seen.get(name) for name in (b":path", b":method", b":scheme")):
         return Head(bad=True)
     length = seen.get(b"content-length")
-    if length is not None and not length.isdigit():
+    if length is not None and not _LENGTH.fullmatch(length):
         return Head(bad=True)
     method = methods.get(seen[b":path"])
     encoding = seen.get(b"grpc-encoding", b"identity")
@@ -184,6 +188,7 @@ def message_of(head: Head, body: bytes, largest: int) -> bytes:
 
 def _inflated(data: bytes, largest: int) -> bytes:
     inflater = zlib.decompressobj(_GZIP)
+    largest = min(largest, max(_FREE, _RATIO * len(data)))
     try:
         message = inflater.decompress(data, largest + 1)
     except zlib.error:

@@ -12,13 +12,15 @@ from collections.abc import Callable, Mapping
 from authz.server.h2 import frames as h2
 from authz.server.h2.calls import PREFIX, Head, Method
 from authz.server.h2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, MOST, Broken, head_of
+from authz.server.h2.glitches import HALF, HEAVY, Glitches
 from authz.server.h2.heads import Heads
 from authz.server.h2.intake import WINDOW
+from authz.server.h2.room import Room
 from authz.server.h2.stream import Defer, Limits
 from authz.server.h2.streams import Streams
 
-#: Frames a second that cost us and bring nothing.
-GLITCHES = 10_000
+#: A window opened by less, while answers wait for it, is a way to have us send them by drops.
+DROP = 1024
 _DRAINING = b"draining"
 
 
@@ -30,21 +32,22 @@ class Connection:
         methods: Mapping[bytes, Method],
         defer: Defer,
         limits: Limits | None = None,
+        room: Room | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._clock = clock
         self._limits = limits = limits or Limits()
-        self.streams = Streams(limits, defer, clock)
+        self.streams = Streams(limits, defer, room or Room(limits.long), clock)
         self.out = self.streams.outbox.out
         self.closing = False
-        #: Whether the peer has shown that it speaks HTTP/2.
-        self.settled = False
+        self._clock, self._settled = clock, False
+        #: Since when the peer owes the end of something: of its preface, or of a header block.
+        self.owed: float | None = clock()
         self._heads = Heads(methods, limits.headers)
         self._rest = b""
         self._preface = False
         self._block: bytearray | None = None  # a header block that goes on
         self._block_of = (0, 0)
-        self._glitches, self._second = 0, 0.0
+        self._glitch = Glitches(clock).add
         self._draining = self._ended = False
         announced = ((h2.STREAMS, limits.streams), (h2.HEADER_LIST, limits.headers))
         settings = b"".join(name.to_bytes(2, "big") + h2.number(value) for name, value in announced)
@@ -69,6 +72,7 @@ class Connection:
         """Read what came. Complete calls are then ready to be answered."""
         if self.closing:
             return
+        self.streams.outbox.begin()
         try:
             self._parse(self._rest + data if self._rest else data)
             self.streams.intake.repay()
@@ -144,21 +148,9 @@ class Connection:
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if self._block is not None and (kind != h2.CONTINUATION or stream != self._block_of[0]):
             raise Broken(h2.PROTOCOL)
-        if not self.settled and (kind != h2.SETTINGS or flags & h2.ACK):
+        if not self._settled and (kind != h2.SETTINGS or flags & h2.ACK):
             raise Broken(h2.PROTOCOL)
-        taker = self._frames.get(kind)  # others are to be ignored (4.1)
-        if taker is not None:
-            taker(stream, flags, payload)
-
-    def _glitch(self) -> None:
-        now = self._clock()
-        if now - self._second > 1:
-            self._second, self._glitches = now, 0
-        self._glitches += 1
-        if self._glitches > GLITCHES:
-            raise Broken(h2.CALM)
-
-    # -- header blocks -----------------------------------------------------------------------------
+        self._frames.get(kind, self._on_other)(stream, flags, payload)
 
     def _on_headers(self, stream: int, flags: int, payload: bytes) -> None:
         block = h2.block_of(flags, stream, payload)
@@ -166,6 +158,7 @@ class Connection:
             self._headers(stream, flags, block)
         else:
             self._block, self._block_of = bytearray(block), (stream, flags)
+            self.owed = self._clock()
 
     def _on_continuation(self, stream: int, flags: int, payload: bytes) -> None:
         if self._block is None:
@@ -175,7 +168,7 @@ class Connection:
         if len(self._block) > self._limits.headers:
             raise Broken(h2.CALM)
         if flags & END_HEADERS:
-            block, self._block = bytes(self._block), None
+            block, self._block, self.owed = bytes(self._block), None, None
             self._headers(stream, self._block_of[1], block)
 
     def _headers(self, stream: int, flags: int, block: bytes) -> None:
@@ -187,7 +180,7 @@ class Connection:
             self.streams.start(stream, head, ended=bool(flags & END_STREAM))
             return
         state = self.streams.open.get(stream)  # then these are trailers
-        if self.streams.was_reset(stream):
+        if self.streams.outbox.was_reset(stream):
             return
         if state is None or state.done:
             raise Broken(h2.CLOSED)
@@ -218,31 +211,32 @@ class Connection:
             raise Broken(h2.PROTOCOL)
         if len(payload) != 4:
             raise Broken(h2.FRAME_SIZE)
-        # No glitch: Envoy resets what timed out, and to close the connection for that, just when
-        # we are slow, would end all the others' calls as well.
+        # No glitch when it was complete: Envoy resets what timed out, and to close the connection
+        # for that, just when we are slow, would end all the others' calls as well.
+        state = self.streams.open.get(stream)
+        if state is not None and not state.done:
+            self._glitch(HALF)
         self.streams.forget(stream)
 
     def _on_settings(self, stream: int, flags: int, payload: bytes) -> None:
         if stream:
             raise Broken(h2.PROTOCOL)
-        if len(payload) % 6 or (flags & h2.ACK and payload):
-            raise Broken(h2.FRAME_SIZE)
         if flags & h2.ACK:
-            return
-        if self.settled:
-            self._glitch()
-        self.settled = True
+            if payload:
+                raise Broken(h2.FRAME_SIZE)
+            return self._glitch()
+        if self._settled:
+            self._glitch(HEAVY)
+        self._settled, self.owed = True, None
         outbox = self.streams.outbox
-        for at in range(0, len(payload), 6):
-            name = int.from_bytes(payload[at : at + 2], "big")
-            value = int.from_bytes(payload[at + 2 : at + 6], "big")
+        for name, value in h2.settings_of(payload).items():
             if name == h2.INITIAL_WINDOW:
                 outbox.set_initial(value)
             elif name == h2.MAX_FRAME:
                 outbox.set_frame(value)
             elif name == h2.PUSH_ENABLED and value > 1:
                 raise Broken(h2.PROTOCOL)
-        self.out.append(h2.frame(h2.SETTINGS, h2.ACK, 0))
+        return self.out.append(h2.frame(h2.SETTINGS, h2.ACK, 0))
 
     def _on_push(self, *_: object) -> None:
         raise Broken(h2.PROTOCOL)  # a client has nothing to push (8.4)
@@ -253,18 +247,26 @@ class Connection:
         if not flags & h2.ACK:
             self._glitch()
             self.out.append(h2.frame(h2.PING, h2.ACK, 0, payload))
-        elif self._draining and payload == _DRAINING:
+        elif self._draining and payload == _DRAINING and not self._ended:
             self.end()
+        else:
+            self._glitch()
 
     def _on_goaway(self, stream: int, *_: object) -> None:
         if stream:
             raise Broken(h2.PROTOCOL)
+        self._glitch()
+
+    def _on_other(self, *_: object) -> None:
+        self._glitch()  # and ignored (4.1)
 
     def _on_window(self, stream: int, _: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise Broken(h2.FRAME_SIZE)
         more = int.from_bytes(payload, "big") & MOST
         streams = self.streams
+        if more < DROP and streams.outbox.held:
+            self._glitch(HALF)
         if not stream:
             streams.outbox.grant(more)
         elif stream > streams.last:

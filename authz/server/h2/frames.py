@@ -57,6 +57,16 @@ def window_update(stream: int, more: int) -> bytes:
     return frame(WINDOW, 0, stream, number(more))
 
 
+def settings_of(payload: bytes) -> dict[int, int]:
+    """What a SETTINGS frame says; of what it says twice the last (6.5.3). Raises `Broken`."""
+    if len(payload) % 6:
+        raise Broken(FRAME_SIZE)
+    return {
+        int.from_bytes(payload[at : at + 2], "big"): int.from_bytes(payload[at + 2 : at + 6], "big")
+        for at in range(0, len(payload), 6)
+    }
+
+
 def unpadded(flags: int, payload: bytes) -> bytes:
     """What a DATA or HEADERS frame holds. Raises `Broken` (6.1, 6.2)."""
     if not flags & PADDED:

@@ -8,8 +8,9 @@ from authz.server.h2.calls import Head, Method, understand
 from authz.server.h2.frames import CALM, COMPRESSION, Broken
 from authz.server.h2.hpack import Invalid, Reader, TooLarge
 
-#: Header blocks remembered; then all are forgotten.
-REMEMBERED = 256
+#: Header blocks remembered; then all are forgotten. Longer ones are none of Envoy's, and would let
+#: a peer fill memory.
+REMEMBERED, LONGEST = 64, 512
 
 
 class Heads:
@@ -38,7 +39,8 @@ class Heads:
             # Nor is this one known: it changed the table, and would do so again.
             self.known.clear()
             return head
-        if len(self.known) >= REMEMBERED:
-            self.known.clear()
-        self.known[block] = head
+        if len(block) <= LONGEST:
+            if len(self.known) >= REMEMBERED:
+                self.known.clear()
+            self.known[block] = head
         return head

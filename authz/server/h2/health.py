@@ -7,12 +7,23 @@ from collections.abc import Iterable
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
-from authz.server.h2.calls import INTERNAL, NOT_FOUND, Caller, Failed, Method, Simple, Streaming
+from authz.server.h2.calls import (
+    EXHAUSTED,
+    INTERNAL,
+    NOT_FOUND,
+    Caller,
+    Failed,
+    Method,
+    Simple,
+    Streaming,
+)
 
 SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+#: Who may watch at once, of all peers.
+WATCHERS = 1024
 
 
 class Health:
@@ -21,7 +32,7 @@ class Health:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
         self._status = NOT_SERVING
-        self._watchers: list[Caller] = []
+        self._watchers: dict[Caller, None] = {}
 
     def methods(self) -> dict[bytes, Method]:
         return {
@@ -34,9 +45,12 @@ class Health:
         if status == self._status:
             return
         self._status = status
-        self._watchers = [caller for caller in self._watchers if not caller.gone]
+        self._forget_gone()
         for caller in self._watchers:
             caller.send(_answer(status))
+
+    def _forget_gone(self) -> None:
+        self._watchers = {caller: None for caller in self._watchers if not caller.gone}
 
     def _check(self, message: bytes) -> bytes:
         if _service(message) not in self._names:
@@ -44,10 +58,15 @@ class Health:
         return _answer(self._status)
 
     def _watch(self, caller: Caller, message: bytes) -> list[bytes]:
+        if caller in self._watchers:
+            raise Failed(INTERNAL, "Watch takes one message")
         if _service(message) not in self._names:
             return [_answer(SERVICE_UNKNOWN)]
-        self._watchers = [each for each in self._watchers if not (each.gone or each is caller)]
-        self._watchers.append(caller)
+        if len(self._watchers) >= WATCHERS:
+            self._forget_gone()
+            if len(self._watchers) >= WATCHERS:
+                raise Failed(EXHAUSTED, "too many watch")
+        self._watchers[caller] = None
         return [_answer(self._status)]
 
 

@@ -73,7 +73,7 @@ class Reader:
     def read(self, block: bytes) -> list[Line]:
         """Its fields. Raises `Invalid`, or `TooLarge` when they exceed the largest list."""
         lines: list[Line] = []
-        at, end, total = 0, len(block), 0
+        at, end, total, resized = 0, len(block), 0, 0
         try:
             while at < end:
                 first = block[at]
@@ -83,8 +83,9 @@ class Reader:
                         raise Invalid
                     line = self._field(index)
                 elif first & 224 == 32:
-                    if lines:
-                        raise Invalid  # only before the first field (4.2)
+                    resized += 1
+                    if lines or resized > 2:
+                        raise Invalid  # before the first field, and twice at the most (4.2)
                     at = self._resize(block, at)
                     continue
                 else:

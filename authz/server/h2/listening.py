@@ -17,6 +17,18 @@ BACKLOG = 1024
 ANSWER = 1.0
 
 
+def listen_all(addresses: list[str]) -> list[socket.socket]:
+    """Sockets for all of them, or for none. Raises `AddressInUse`."""
+    made: list[socket.socket] = []
+    try:
+        for address in addresses:
+            made += listen(address)
+    except AddressInUse:
+        close(made)
+        raise
+    return made
+
+
 def listen(address: str) -> list[socket.socket]:
     """Sockets for `unix:PATH` or `HOST:PORT`, not blocking. A name may have several addresses; port
     0 is the same free one for all. Raises `AddressInUse`."""

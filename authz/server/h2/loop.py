@@ -6,6 +6,7 @@ import logging
 import os
 import select
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -17,7 +18,10 @@ from authz.server.h2 import listening
 from authz.server.h2.calls import Method
 from authz.server.h2.peer import CHUNK, READ, WRITE, Gone, Peer, Stay
 from authz.server.h2.pool import Pool
+from authz.server.h2.room import Room
 from authz.server.h2.stream import Limits
+from authz.server.h2.tls import Tls
+from authz.server.transport import WAITING
 
 logger = logging.getLogger("authz")
 
@@ -29,9 +33,11 @@ class Bounds(Struct, frozen=True):
     """What the server as a whole takes."""
 
     threads: int = 16
-    #: Calls that wait for a thread or run on one: some tenths of a second of work.
-    waiting: int = 512
+    #: Calls that wait for a thread or run on one.
+    waiting: int = WAITING
     connections: int = 1024
+    #: Octets of requests that wait, for the rest of them or for a thread.
+    room: int = 128 * 1024 * 1024
     peer: Limits = Limits()
     stay: Stay = Stay()
 
@@ -39,35 +45,45 @@ class Bounds(Struct, frozen=True):
 class Loop:
     """`methods` on sockets: `listen`, then `stop`. Raises where epoll or eventfd are missing."""
 
-    def __init__(self, methods: Mapping[bytes, Method], bounds: Bounds) -> None:
-        self._methods, self._bounds = methods, bounds
+    def __init__(
+        self,
+        methods: Mapping[bytes, Method],
+        bounds: Bounds,
+        context: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        self._methods, self._bounds, self._context = methods, bounds, context
         self._poll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._poll.register(self._wake, READ)
         self._woken = False
         self._tasks: deque[Callable[[], None]] = deque()
         self._pool = Pool(bounds.threads, bounds.waiting, self.wake)
+        self._room = Room(bounds.room)
         self._peers: dict[int, Peer] = {}
         self._listeners: dict[int, socket.socket] = {}
         self._paused = False
         self._buffer = bytearray(CHUNK)
         self._view = memoryview(self._buffer)
         self._stop_at: float | None = None
+        self._looked, self._ended = 0.0, False
         self._thread: threading.Thread | None = None
 
     def listen(self, address: str) -> int:
-        """Start to serve; the port, or 0 for a Unix socket. Raises `AddressInUse`."""
-        sockets = listening.listen(address)
+        """Start to serve, where a `Transport` would. Raises `AddressInUse`."""
+        sockets = listening.listen_all(address.split(","))
         for sock in sockets:
             self._listeners[sock.fileno()] = sock
             self._poll.register(sock, READ)
         self._thread = threading.Thread(target=self._run, name="h2", daemon=True)
         self._thread.start()
-        first = sockets[0]
-        return 0 if first.family == socket.AF_UNIX else int(first.getsockname()[1])
+        last = sockets[-1]
+        return 0 if last.family == socket.AF_UNIX else int(last.getsockname()[1])
 
     def stop(self, grace: float) -> None:
-        """Take no more connections, answer within `grace` seconds what was asked, and end."""
+        """Take no more connections, answer within `grace` seconds what was asked, and end. Of no
+        effect the second time."""
+        if self._poll.closed:
+            return
         deadline = time.monotonic() + grace
         if self._thread is not None:
             self.call(lambda: self._begin_stop(deadline))
@@ -91,25 +107,32 @@ class Loop:
     # -- the loop's thread -------------------------------------------------------------------------
 
     def _run(self) -> None:
-        wait, looked = self._poll.poll, 0.0
-        while True:
-            busy = self._pool.waiting or self._stop_at is not None
-            pause = BUSY if busy else QUIET
-            for descriptor, mask in wait(pause):
-                peer = self._peers.get(descriptor)
-                if peer is not None:
-                    self._with(peer, self._serve, mask)
-                elif descriptor == self._wake:
-                    self._awake()
-                elif descriptor in self._listeners:
-                    self._accept(self._listeners[descriptor])
-            now = time.monotonic()
-            if now - looked >= pause:
-                looked = now
-                self._look(now)
-                if self._stop_at is not None and (not self._peers or now >= self._stop_at):
-                    self._close_all()
-                    return
+        while not self._ended:
+            try:
+                self._turn()
+            except Exception:
+                # A bug, and not that of one peer. The others are served all the same.
+                logger.exception("the loop crashed")
+                time.sleep(BUSY)
+
+    def _turn(self) -> None:
+        busy = self._pool.waiting or self._stop_at is not None
+        pause = BUSY if busy else QUIET
+        for descriptor, mask in self._poll.poll(pause):
+            peer = self._peers.get(descriptor)
+            if peer is not None:
+                self._with(peer, self._serve, mask)
+            elif descriptor == self._wake:
+                self._awake()
+            elif descriptor in self._listeners:
+                self._accept(self._listeners[descriptor])
+        now = time.monotonic()
+        if now - self._looked >= pause:
+            self._looked = now
+            self._look(now)
+            if self._stop_at is not None and (not self._peers or now >= self._stop_at):
+                self._close_all()
+                self._ended = True
 
     def _serve(self, peer: Peer, mask: int) -> None:
         if mask & ~WRITE:
@@ -156,17 +179,27 @@ class Loop:
             logger.error("no connection can be taken: %s", os.strerror(error.errno or 0))
             self._pause(paused=True)
             return
-        if len(self._peers) >= self._bounds.connections:
+        if len(self._peers) >= self._bounds.connections and not self._make_room():
             sock.close()
             return
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        peer = Peer(sock, self._poll, self._methods, self._pool, self._bounds.peer)
+        tls = None if self._context is None else Tls(self._context())
+        limits = self._bounds.peer
+        peer = Peer(sock, self._poll, self._methods, self._pool, limits, self._room, tls)
         self._peers[sock.fileno()] = peer
         self._poll.register(sock, READ)
         self._with(peer, Peer.flush)
+
+    def _make_room(self) -> bool:
+        """End the oldest connection that never asked anything, so that those who hold connections
+        for their own sake keep nobody out. Whether there was one."""
+        silent = next((peer for peer in self._peers.values() if peer.silent), None)
+        if silent is not None:
+            self._close(silent)
+        return silent is not None
 
     def _pause(self, *, paused: bool) -> None:
         self._paused = paused

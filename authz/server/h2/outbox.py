@@ -20,21 +20,25 @@ from authz.server.h2.frames import (
     failure,
     frame,
     literal,
+    reset,
 )
 
 PREFIX = 5
+#: Streams that we reset and remember, since more of them may be on its way.
+RESETS = 1024
 _LAST = END_HEADERS | END_STREAM
 
 
 class Unsent:
     """A stream whose answer did not fit, or goes on."""
 
-    __slots__ = ("body", "trailers", "window")
+    __slots__ = ("body", "since", "trailers", "window")
 
     def __init__(self, window: int) -> None:
         self.body = bytearray()
         self.window = window
         self.trailers = b""  # none while more may come
+        self.since: float | None = None  # when it was first seen to wait for the peer
 
 
 class Outbox:
@@ -48,6 +52,13 @@ class Outbox:
         #: What streams were granted before they were answered.
         self._granted: dict[int, int] = {}
         self.unsent: dict[int, Unsent] = {}
+        #: Octets of answers that wait for a window; and these with what was pushed since `begin`.
+        self.held = self.pushed = 0
+        self._reset: set[int] = set()
+
+    def begin(self) -> None:
+        """What is pushed from now on is counted."""
+        self.pushed = self.held
 
     # -- answers -----------------------------------------------------------------------------------
 
@@ -71,6 +82,8 @@ class Outbox:
             window = self._initial + self._granted.pop(stream, 0)
             unsent = self.unsent[stream] = Unsent(window)
         unsent.body += b"\0" + len(message).to_bytes(4, "big") + message
+        self.held += len(message) + PREFIX
+        self.pushed += len(message) + PREFIX
         self._pump(stream, unsent)
 
     def finish(self, stream: int, trailers: bytes) -> None:
@@ -93,7 +106,9 @@ class Outbox:
 
     def forget(self, stream: int) -> None:
         """The stream is no more."""
-        self.unsent.pop(stream, None)
+        unsent = self.unsent.pop(stream, None)
+        if unsent is not None:
+            self.held -= len(unsent.body)
         self._granted.pop(stream, None)
 
     def settle(self, stream: int) -> None:
@@ -101,14 +116,39 @@ class Outbox:
         if self._granted:
             self._granted.pop(stream, None)
 
+    def reset(self, stream: int, code: int) -> None:
+        """Tell the peer that we have done with the stream."""
+        self.out.append(reset(stream, code))
+        if len(self._reset) >= RESETS:
+            self._reset.clear()
+        self._reset.add(stream)
+
+    def was_reset(self, stream: int) -> bool:
+        """By us, not long ago: the peer may not know yet."""
+        return stream in self._reset
+
+    def stuck(self, now: float, patience: float) -> list[int]:
+        """Streams whose answers waited so many seconds for a window."""
+        found = []
+        for stream, unsent in self.unsent.items():
+            if not unsent.body:
+                unsent.since = None
+            elif unsent.since is None:
+                unsent.since = now
+            elif now - unsent.since > patience:
+                found.append(stream)
+        return found
+
     # -- windows -----------------------------------------------------------------------------------
 
     def grant(self, more: int) -> None:
         """The connection's window grew. Raises `Broken` (6.9.1)."""
+        shut = self._window <= 0
         self._window += more
         if not more or self._window > MOST:
             raise Broken(FLOW if more else PROTOCOL)
-        self._pump_all()
+        if shut:  # else it was not this window that anything waited for
+            self._pump_all()
 
     def grant_stream(self, stream: int, more: int, *, waiting: bool) -> int:
         """A stream's window grew; `waiting` for its answer. The error that resets it, or 0."""
@@ -146,7 +186,10 @@ class Outbox:
 
     def _pump_all(self) -> None:
         for stream, unsent in list(self.unsent.items()):
-            self._pump(stream, unsent)
+            if self._window <= 0:
+                break
+            if unsent.window > 0:
+                self._pump(stream, unsent)
 
     def _pump(self, stream: int, unsent: Unsent) -> None:
         at, body = 0, unsent.body
@@ -159,6 +202,7 @@ class Outbox:
             self._window -= size
             unsent.window -= size
         del body[:at]
+        self.held -= at
         if not body and unsent.trailers:
             self.out.append(unsent.trailers)
             del self.unsent[stream]

@@ -16,13 +16,18 @@ class Limits(Struct, frozen=True):
     """What one peer may ask of us; sizes in octets, times in seconds."""
 
     message: int = 4 * 1024 * 1024
-    #: Bounds, times the cost of a Check, how long a request waits unseen in the socket.
-    streams: int = 256
+    #: As many as Envoy's circuit breaker lets through (envoy/envoy.yaml): what it sends before it
+    #: has read our settings is not refused, either.
+    streams: int = 1024
     headers: int = 64 * 1024
     #: What long messages together may hold while they come; one alone may hold more.
     long: int = 16 * 1024 * 1024
-    #: A call that is not answered by then ends, whatever deadline it has.
+    #: Answers that wait for the peer's windows. More calls are refused meanwhile.
+    pending: int = 512 * 1024
+    #: A call that is not answered by then ends, whatever deadline it has; and an answer for which
+    #: the peer opens no window is not kept longer than this.
     call: float = 60.0
+    unread: float = 30.0
 
 
 class Job(Protocol):
@@ -39,8 +44,8 @@ class Stream:
     """A call that did not come, or was not answered, at once. A `Caller`."""
 
     __slots__ = (
-        *("body", "deadline", "done", "gone", "granted", "head", "job", "long", "number"),
-        *("outbox", "window"),
+        *("body", "deadline", "done", "gone", "granted", "head", "held", "job", "long"),
+        *("number", "outbox", "window"),
     )
 
     def __init__(self, number: int, head: Head, deadline: float | None, outbox: Outbox) -> None:
@@ -48,6 +53,7 @@ class Stream:
         self.body = bytearray()
         self.window = WINDOW_DEFAULT
         self.long = self.granted = 0  # what a long message needs more, and was given
+        self.held = 0  # octets of room that its request has
         self.done = False  # the request is complete
         self.gone = False
         self.job: Job | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from authz.server.h2.calls import (
@@ -16,11 +17,11 @@ from authz.server.h2.calls import (
     Failed,
     Head,
     Streaming,
-    Unary,
     announced,
     message_of,
 )
 from authz.server.h2.frames import (
+    CANCEL,
     CLOSED,
     DONE,
     FLOW,
@@ -28,39 +29,43 @@ from authz.server.h2.frames import (
     PROTOCOL,
     REFUSED,
     WINDOW_DEFAULT,
-    reset,
     window_update,
 )
 from authz.server.h2.intake import Intake
 from authz.server.h2.outbox import Outbox
+from authz.server.h2.room import Room
 from authz.server.h2.stream import Defer, Limits, Stream
 
 logger = logging.getLogger("authz")
 
-#: Streams that we reset and remember, since more of them may be on its way.
-RESETS = 1024
+LATE = "Deadline Exceeded"
 TOO_LARGE = "the message is too large"
+NO_ROOM = "too many long messages at once"
+UNREAD = "more is asked than is read"
 
 
 class Streams:
     """`ready` calls are complete and wait for `answer`; `open` ones for the peer or a thread."""
 
     def __init__(
-        self, limits: Limits, defer: Defer, clock: Callable[[], float] = time.monotonic
+        self,
+        limits: Limits,
+        defer: Defer,
+        room: Room,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.outbox = Outbox()
         self.open: dict[int, Stream] = {}
-        self.ready: list[tuple[int, Head, bytes]] = []
+        self.ready: dict[int, tuple[Head, bytes]] = {}
         self.last = 0
         self.refusing = False
-        self._limits, self._defer, self._clock = limits, defer, clock
+        self._limits, self._defer, self._room, self._clock = limits, defer, room, clock
         self.intake = Intake(self.outbox, limits.long)
-        self._reset: set[int] = set()
 
     @property
     def full(self) -> bool:
         waiting = len(self.open) + len(self.ready) + len(self.outbox.unsent)
-        return waiting >= self._limits.streams
+        return waiting >= self._limits.streams or self.outbox.held > self._limits.pending
 
     @property
     def idle(self) -> bool:
@@ -68,7 +73,7 @@ class Streams:
 
     def waiting(self, number: int) -> bool:
         """Whether a call is to be answered yet."""
-        return number in self.open or any(each[0] == number for each in self.ready)
+        return number in self.open or number in self.ready
 
     # -- requests ----------------------------------------------------------------------------------
 
@@ -76,7 +81,7 @@ class Streams:
         """A request in one piece: headers, then one DATA frame that ends it."""
         self.intake.receive(len(body))
         self.last = number
-        self.ready.append((number, head, body))
+        self.ready[number] = head, body
 
     def start(self, number: int, head: Head, *, ended: bool) -> None:
         """A request's headers."""
@@ -104,13 +109,15 @@ class Streams:
         self.intake.receive(size)
         stream = self.open.get(number)
         if stream is None or stream.done:
-            if not self.was_reset(number):  # else it was on its way (RFC 9113, 5.1)
+            if not self.outbox.was_reset(number):  # else it was on its way (RFC 9113, 5.1)
                 self.reset(number, CLOSED)
             return False
         stream.window -= size
         stream.body += payload
         if stream.window < 0:
             self.reset(number, FLOW)
+        elif not self._holds(stream, len(payload)):
+            self.fail(number, EXHAUSTED, NO_ROOM)
         elif isinstance(stream.head.method, Streaming):
             self._take(stream, stream.head.method)
         elif announced(stream.body) > self._limits.message:
@@ -120,6 +127,11 @@ class Streams:
         if ended and not stream.gone:
             self.complete(stream)
         return True
+
+    def _holds(self, stream: Stream, octets: int) -> bool:
+        taken = self._room.take(octets)
+        stream.held += octets if taken else 0
+        return taken
 
     def complete(self, stream: Stream) -> None:
         """The peer has said all."""
@@ -137,17 +149,21 @@ class Streams:
             if not head.method.endless:
                 self._end(stream)
         else:
-            self.ready.append((stream.number, head, bytes(stream.body)))
+            self.ready[stream.number] = head, bytes(stream.body)
             stream.body.clear()
 
     # -- answers -----------------------------------------------------------------------------------
 
     def answer(self, most: int) -> bool:
         """Answer so many of the ready. Whether some are left."""
-        batch = self.ready[:most]
-        del self.ready[:most]
+        batch = list(islice(self.ready.items(), most))
+        if len(batch) == len(self.ready):
+            self.ready.clear()
+        else:
+            for number, _ in batch:
+                del self.ready[number]
         send = self.outbox.answer
-        for number, head, body in batch:
+        for number, (head, body) in batch:
             method: Any = head.method  # a Unary one, or it would not be ready
             try:
                 message = message_of(head, body, self._limits.message)
@@ -164,33 +180,39 @@ class Streams:
                 if self.open:
                     self._settle(number)
             else:
-                self._later(number, head, method, answer)
+                self._later(number, head, answer, len(body))
         return bool(self.ready)
 
-    def _later(self, number: int, head: Head, method: Unary, deferred: Any) -> None:
+    def _later(self, number: int, head: Head, deferred: Any, size: int) -> None:
+        method: Any = head.method
         stream = self.open.get(number) or self._opened(number, head)
         stream.done = True
-        stream.job = self._defer(stream, method, deferred)
+        if stream.held or self._holds(stream, size):
+            stream.job = self._defer(stream, method, deferred)
         if stream.job is None:
             self.outbox.answer(number, method.shed(deferred))
             self._settle(number)
 
     def finish(self, stream: Stream, answer: bytes | None) -> None:
-        """A thread is done (None: it crashed). Nobody may be waiting any more."""
+        """A thread is done (None: it crashed, or came too late). Nobody may be waiting any more."""
         if stream.gone:
             return
         stream.job = None
-        if answer is None:
+        if answer is None and stream.deadline is not None and self._clock() >= stream.deadline:
+            self.fail(stream.number, DEADLINE, LATE)
+        elif answer is None:
             self.fail(stream.number, INTERNAL, "")
         else:
             self.outbox.answer(stream.number, answer)
             self._settle(stream.number)
 
     def expire(self, now: float) -> None:
-        """End what is too late."""
+        """End what is too late, and what the peer does not want to read."""
         late = [n for n, s in self.open.items() if s.deadline is not None and now >= s.deadline]
         for number in late:
-            self.fail(number, DEADLINE, "Deadline Exceeded")
+            self.fail(number, DEADLINE, LATE)
+        for number in self.outbox.stuck(now, self._limits.unread):
+            self.reset(number, CANCEL)
 
     def fail(self, number: int, status: int, message: str) -> None:
         """End a call by a gRPC status."""
@@ -198,7 +220,7 @@ class Streams:
         stream = self.open.get(number)
         if stream is not None and not stream.done and number not in self.outbox.unsent:
             # The peer may stop sending (RFC 9113, 8.1).
-            self._send_reset(number, NO_ERROR)
+            self.outbox.reset(number, NO_ERROR)
         self._settle(number)
 
     # -- streams of messages -----------------------------------------------------------------------
@@ -214,6 +236,8 @@ class Streams:
                     raise Failed(INTERNAL, "compression is for unary calls alone")
                 for answer in method.take(stream, message):
                     stream.send(answer)
+                    if self.outbox.pushed > self._limits.pending:
+                        raise Failed(EXHAUSTED, UNREAD)
             except Failed as failed:
                 return self.fail(stream.number, failed.status, failed.message)
             except Exception:
@@ -242,25 +266,14 @@ class Streams:
     # -- ends --------------------------------------------------------------------------------------
 
     def reset(self, number: int, code: int) -> None:
-        self._send_reset(number, code)
+        self.outbox.reset(number, code)
         self.forget(number)
-
-    def _send_reset(self, number: int, code: int) -> None:
-        self.outbox.out.append(reset(number, code))
-        if len(self._reset) >= RESETS:
-            self._reset.clear()
-        self._reset.add(number)
-
-    def was_reset(self, number: int) -> bool:
-        """By us, not long ago: the peer may not know yet."""
-        return number in self._reset
 
     def forget(self, number: int) -> None:
         """The stream was reset by either side: nothing more of it is done or sent."""
         self._drop(number)
         self.outbox.forget(number)
-        if self.ready:
-            self.ready[:] = [each for each in self.ready if each[0] != number]
+        self.ready.pop(number, None)
 
     def forget_all(self) -> None:
         """The connection is gone."""
@@ -277,5 +290,7 @@ class Streams:
         if stream is not None:
             stream.gone = True
             self.intake.release(stream)
+            self._room.give(stream.held)
+            stream.held = 0
             if stream.job is not None:
                 stream.job.cancel()

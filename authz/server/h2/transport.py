@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import ssl
+import time
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from google.protobuf.message import DecodeError
@@ -15,12 +17,19 @@ from authz.server.h2.health import NOT_SERVING, SERVING, Health
 from authz.server.h2.loop import Bounds, Loop
 from authz.server.h2.stream import Limits
 from authz.server.service import NAME, Deferred, Service
+from authz.server.tls import Certificates
 
 
 class H2:
     """A `Transport`. Raises where the loop cannot run."""
 
-    def __init__(self, settings: Settings, service: Service, bounds: Bounds | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        service: Service,
+        certificates: Certificates | None = None,
+        bounds: Bounds | None = None,
+    ) -> None:
         self._health = Health(("", NAME))
         self._draining = False
         methods: dict[bytes, Method] = {f"/{NAME}/Check".encode(): Check(service)}
@@ -30,7 +39,8 @@ class H2:
             path = f"/{reflection.SERVICE_NAME}/ServerReflectionInfo"
             methods[path.encode()] = Streaming(Reflection(names))
         limits = Limits(message=settings.max_message_bytes)
-        self._loop = Loop(methods, bounds or Bounds(threads=settings.threads, peer=limits))
+        bounds = bounds or Bounds(threads=settings.threads, peer=limits)
+        self._loop = Loop(methods, bounds, None if certificates is None else _context(certificates))
 
     def listen(self, address: str) -> int:
         return self._loop.listen(address)
@@ -48,6 +58,10 @@ class H2:
 
     def stop(self, grace: float) -> None:
         self._loop.stop(grace)
+
+
+def _context(certificates: Certificates) -> Callable[[], ssl.SSLContext]:
+    return lambda: certificates.current(time.monotonic()).context
 
 
 class Check(Unary):

@@ -21,7 +21,7 @@ import httpx
 
 from authz.pb.external_auth_pb2 import CheckRequest, CheckResponse
 from authz.pb.external_auth_pb2_grpc import AuthorizationStub
-from authz.server.probe import probe
+from authz.server.probe import Trust, probe
 from authz.stack import envoy
 from authz.stack.envoy import Wiring
 from authz.stack.processes import Child, Children
@@ -39,21 +39,27 @@ ENVOY_WORKERS = 2
 
 
 class Stack:
-    """One Envoy with its authorizers. `sockets` are the addresses that its cluster has."""
+    """One Envoy with its authorizers. `addresses` are those that its cluster has."""
 
     def __init__(
-        self, directory: Path, valkey: Valkey, children: Children, sockets: int, url: str
+        self,
+        directory: Path,
+        valkey: Valkey,
+        children: Children,
+        addresses: tuple[str, ...],
+        url: str,
+        trust: Trust | None,
     ) -> None:
         self.directory, self.valkey, self.children = directory, valkey, children
         self.recorder = Recorder(directory / "upstream.sock")
-        self.store_url = url
+        self.store_url, self._trust = url, trust
         self.metrics_port = 0
         self.port = 0
         self.authz: dict[str, Child] = {}
         self.wiring = Wiring(
             listener="127.0.0.1:0",
             admin=f"unix:{directory}/admin.sock",
-            authz=tuple(f"unix:{directory}/worker-{number}.sock" for number in range(sockets)),
+            authz=addresses,
             upstream=f"unix:{directory}/upstream.sock",
         )
         self._tags = itertools.count(1)
@@ -72,11 +78,10 @@ class Stack:
         self, name: str = "authz", *flags: str, first: int = 0, workers: int = 2
     ) -> None:
         """`authz serve` on so many of the cluster's addresses, from the one with number `first`."""
-        if workers > 1:
+        listen = self.wiring.authz[first]
+        if workers > 1 and listen.startswith("unix:"):
             assert first == 0
             listen = f"unix:{self.directory}/worker-{{worker}}.sock"
-        else:
-            listen = self.wiring.authz[first]
         self.metrics_port = free_port()
         self.authz[name] = self.children.start(
             name,
@@ -100,7 +105,10 @@ class Stack:
     def until_serving(self) -> None:
         """Wait until every address of the cluster is served, also where Envoy does not check."""
         for address in self.wiring.authz:
-            until(partial(_is_serving, address), f"{address} serves", 60)
+            until(partial(self._is_serving, address), f"{address} serves", 60)
+
+    def _is_serving(self, address: str) -> bool:
+        return probe(address, 1, self._trust) == "SERVING"
 
     def until_workers(self, count: int, patience: float = 20.0) -> None:
         """Wait until Envoy holds so many authorizers to be healthy."""
@@ -161,7 +169,7 @@ class Stack:
             if each["name"] == "authz"
         ]
         return {
-            host["address"]["pipe"]["path"]: int(stat.get("value", 0))
+            str(host["address"]): int(stat.get("value", 0))
             for host in cluster["host_statuses"]
             for stat in host["stats"]
             if stat["name"] == "rq_total"
@@ -200,10 +208,12 @@ def running(
     env: Mapping[str, str] | None = None,
     apart: bool = False,
     serve: Callable[[Stack], None] = Stack.start_authz,
+    trust: Trust | None = None,
+    addresses: tuple[str, ...] = (),
 ) -> Iterator[Stack]:
     """A stack with this document and two workers, each of an `authz serve` of its own (`first` and
     `second`) if they are to be `apart`. `store_url` is where the workers find Valkey; `serve` may
-    start others in their place."""
+    start others in their place, on these `addresses`; with `trust` they are probed over TLS."""
     with ExitStack() as ending:
         # Not tmp_path: it may be too deep for a Unix socket.
         name = ending.enter_context(tempfile.TemporaryDirectory(prefix="authz-e2e-"))
@@ -213,7 +223,8 @@ def running(
         apply(valkey.url, document)
         url = store_url(valkey)
         children = ending.enter_context(Children(directory / "logs", environment(url, env)))
-        stack = Stack(directory, valkey, children, 2, url)
+        sockets = tuple(f"unix:{directory}/worker-{number}.sock" for number in range(2))
+        stack = Stack(directory, valkey, children, addresses or sockets, url, trust)
         ending.callback(stack.close)
         if apart:
             stack.start_authz("first", first=0, workers=1)
@@ -222,7 +233,7 @@ def running(
             serve(stack)
         stack.start_envoy(bootstrap)
         stack.until_serving()
-        stack.until_workers(2)
+        stack.until_workers(len(stack.wiring.authz))
         yield stack
 
 
@@ -232,13 +243,14 @@ def _check(address: str, request: CheckRequest) -> CheckResponse:
         return answer
 
 
-def _is_serving(address: str) -> bool:
-    return probe(address, 1) == "SERVING"
-
-
 def environment(url: str, env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Ours, with this store and the tests' key ring, and none of the caller's settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AUTHZ_")}
+    """Ours, with this store and the tests' key ring, and none of the caller's settings but the
+    transport (`pytest --transport`)."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("AUTHZ_") or name == "AUTHZ_TRANSPORT"
+    }
     ours = {
         "AUTHZ_REDIS_URL": url,
         "AUTHZ_KEYRING": RING,

@@ -10,9 +10,11 @@ from hpack import Decoder, Encoder
 
 from authz.server.h2 import frames as h2
 from authz.server.h2.calls import Method, Simple, Streaming, Unary
-from authz.server.h2.connection import GLITCHES, Connection
+from authz.server.h2.connection import Connection
 from authz.server.h2.frames import Broken, frame
+from authz.server.h2.glitches import GLITCHES, HEAVY
 from authz.server.h2.intake import WINDOW
+from authz.server.h2.room import Room
 from authz.server.h2.stream import Limits
 
 REQUEST = [
@@ -28,7 +30,9 @@ BEGIN = h2.PREFACE + frame(h2.SETTINGS, 0, 0)
 class Peer:
     """A connection and what it answered."""
 
-    def __init__(self, *, begin: bytes = BEGIN, limits: Limits | None = None) -> None:
+    def __init__(
+        self, *, begin: bytes = BEGIN, limits: Limits | None = None, room: Room | None = None
+    ) -> None:
         self.ran: list[bytes] = []
         self.deferred: list[Any] = []
         self.now = 0.0
@@ -37,7 +41,7 @@ class Peer:
             b"/a/Later": Later(),
             b"/a/Stream": Streaming(lambda _, message: [message]),
         }
-        self.http = Connection(methods, self._defer, limits, clock=lambda: self.now)
+        self.http = Connection(methods, self._defer, limits, room, lambda: self.now)
         self.encoder = Encoder()
         self.feed(begin)
         if begin == BEGIN:
@@ -344,7 +348,11 @@ HEADLESS = frame(h2.DATA, h2.END_STREAM, 1, b"x")
         (frame(h2.HEADERS, h2.PADDED | h2.END_HEADERS, 1, b"\x09xx"), h2.PROTOCOL),
         (frame(h2.HEADERS, 0, 1, b"") + frame(9, 0, 1, b"x" * 16000) * 5, h2.CALM),
         (frame(h2.PING, 0, 0, bytes(8)) * (GLITCHES + 1), h2.CALM),
-        (frame(h2.SETTINGS, 0, 0) * (GLITCHES + 1), h2.CALM),
+        (frame(h2.SETTINGS, 0, 0) * (GLITCHES // HEAVY + 1), h2.CALM),
+        (frame(h2.SETTINGS, h2.ACK, 0) * (GLITCHES + 1), h2.CALM),
+        (frame(h2.PING, h2.ACK, 0, bytes(8)) * (GLITCHES + 1), h2.CALM),
+        (frame(h2.GOAWAY, 0, 0, bytes(8)) * (GLITCHES + 1), h2.CALM),
+        (frame(77, 0, 0) * (GLITCHES + 1), h2.CALM),
         (frame(h2.PRIORITY, 0, 1, bytes(5)) * (GLITCHES + 1), h2.CALM),
     ],
 )

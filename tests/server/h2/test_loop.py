@@ -6,20 +6,38 @@ import errno
 import os
 import socket
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from hpack import Encoder
 
 from authz.server.h2 import frames as h2
+from authz.server.h2 import loop
 from authz.server.h2.listening import path_of
 from authz.server.h2.loop import Bounds, Loop
 from authz.server.h2.peer import UNREAD, Stay
 from authz.server.transport import AddressInUse
-from tests.support.loops import Server, looping
+from tests.support.loops import DO, THREADS, WAITING, Server, looping
 from tests.support.waiting import until
 
 BEGIN = h2.PREFACE + h2.frame(h2.SETTINGS, 0, 0)
+
+
+REQUEST = [
+    (":method", "POST"),
+    (":scheme", "http"),
+    (":path", DO),
+    ("te", "trailers"),
+    ("content-type", "application/grpc"),
+]
+ASK = h2.frame(h2.HEADERS, h2.END_HEADERS, 1, Encoder().encode(REQUEST))
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time is looked at so often that nobody waits for it."""
+    monkeypatch.setattr(loop, "QUIET", 0.05)
 
 
 def plain(server: Server) -> socket.socket:
@@ -91,15 +109,21 @@ def test_names_and_any_address(address: str) -> None:
 
 
 def test_connections_are_limited(tmp_path: Path) -> None:
-    """One too many is hung up on; when another leaves there is room."""
-    with looping(tmp_path, bounds=Bounds(connections=3)) as server:
-        held = [plain(server) for _ in range(3)]
+    """Who asks takes the place of who never did; where all ask, one too many is hung up on, until
+    one leaves."""
+    with looping(tmp_path, bounds=Bounds(connections=3)) as server, ExitStack() as ending:
+        held = [ending.enter_context(plain(server)) for _ in range(3)]
         until(lambda: peers(server) == 3, "they are accepted")
-        with plain(server) as more:
-            assert is_closed(more)
-        for sock in held:
-            sock.close()
-        until(lambda: peers(server) == 0, "they left")
+        assert server.call(b"x", timeout=10) == b"x"
+        assert is_closed(held[0])
+        held[1].sendall(BEGIN + ASK)
+        held[2].sendall(BEGIN + ASK)
+        until(lambda: not any(peer.silent for peer in list(server.loop._peers.values())), "asked")
+        assert is_closed(ending.enter_context(plain(server)))
+        held[1].close()
+        until(lambda: peers(server) == 2, "it left")
+        with server.connect() as other:
+            assert other.unary_unary(DO)(b"x", timeout=10) == b"x"
         assert server.call(b"x", timeout=10) == b"x"
 
 
@@ -125,8 +149,12 @@ def test_out_of_descriptors(
     assert os.strerror(errno.EMFILE) in caplog.text
 
 
-@pytest.mark.parametrize("said", [b"", h2.PREFACE[:7], h2.PREFACE])
+BEGUN = h2.frame(h2.HEADERS, 0, 1, b"") + h2.frame(h2.CONTINUATION, 0, 1, b"")
+
+
+@pytest.mark.parametrize("said", [b"", h2.PREFACE[:7], h2.PREFACE, BEGIN + BEGUN])
 def test_who_says_nothing_must_go(tmp_path: Path, said: bytes) -> None:
+    """Nor may a header block be left half said."""
     with (
         looping(tmp_path, bounds=Bounds(stay=Stay(handshake=0.1))) as server,
         plain(server) as sock,
@@ -167,6 +195,63 @@ def test_who_does_not_read(tmp_path: Path) -> None:
 
         until(pushed_out, "it is gone")
         assert len(peer._unsent) < 2 * UNREAD
+        assert server.call(b"x", timeout=10) == b"x"
+
+
+def test_who_reads_hardly_anything(tmp_path: Path) -> None:
+    """An octet now and then is not reading."""
+    with looping(tmp_path, bounds=Bounds(stay=Stay(stuck=0.3))) as server, plain(server) as sock:
+        sock.sendall(BEGIN)
+        sock.setblocking(False)
+        pings = h2.frame(h2.PING, 0, 0, bytes(8)) * 500
+        sent = 0
+
+        def pushed_out() -> bool:
+            nonlocal sent
+            with suppress(OSError):
+                while sent < 100 * len(pings):
+                    sent += sock.send(pings)
+            with suppress(OSError):
+                sock.recv(1)
+            return sent > len(pings) and peers(server) == 0
+
+        until(pushed_out, "it is gone")
+        assert server.call(b"x", timeout=10) == b"x"
+
+
+def test_rapid_reset(tmp_path: Path) -> None:
+    """Of calls that threads have begun: what runs is bounded, what waits is dropped, each is
+    accounted for, and others are served."""
+    with looping(tmp_path) as server, plain(server) as sock:
+        sock.sendall(BEGIN)
+        encoder = Encoder()
+        block = encoder.encode(REQUEST)
+        count = 500
+        for number in range(1, 2 * count, 2):
+            head = h2.frame(h2.HEADERS, h2.END_HEADERS, number, block)
+            data = h2.frame(h2.DATA, h2.END_STREAM, number, b"\0\0\0\0\4slow")
+            sock.sendall(head + data)
+            sock.sendall(h2.reset(number, h2.CANCEL))
+            block = encoder.encode(REQUEST)
+        assert server.call(b"x", timeout=10) == b"x"
+        assert len(server.do.ran) <= THREADS
+        assert server.loop._pool.waiting <= WAITING
+        server.do.gate.set()
+        until(lambda: server.loop._pool.waiting == 0, "nothing waits")
+        assert server.call(b"slow", timeout=10) == b"waited"
+        assert server.loop._room.free == Bounds().room
+
+
+def test_a_crash_of_the_loop_itself(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    propagate: None,
+) -> None:
+    """Is told, and does not end it."""
+    with looping(tmp_path) as server:
+        server.loop.call(lambda: 1 / 0)  # type: ignore[arg-type]
+        until(lambda: "the loop crashed" in caplog.text, "it is told")
         assert server.call(b"x", timeout=10) == b"x"
 
 

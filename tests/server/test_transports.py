@@ -1,77 +1,73 @@
-"""The default transport with the real service: health, reflection, overload, and its fallback."""
+"""Both transports with the real service: what either must do, and which of them serves."""
 
 from __future__ import annotations
 
 import json
 import select
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from authz.config import Settings
-from authz.contracts import Fault, NotCached
-from authz.pb.external_auth_pb2 import CheckResponse
-from authz.server import service as serving
-from authz.server.decision_log import DecisionLog
 from authz.server.grpcio_transport import Grpcio
-from authz.server.h2.loop import Bounds
 from authz.server.h2.transport import H2
 from authz.server.metrics import CHECKS, Recorder
 from authz.server.probe import probe
-from authz.server.service import NAME, Engine, Service
-from authz.server.transport import Transport, open_transport
+from authz.server.service import NAME, Service
+from authz.server.transport import AddressInUse, open_transport
 from tests.support.checks import Seen, check
+from tests.support.transports import BOTH, MESSAGE, Asked, Lines, Slow, asking, ended, seen
 from tests.support.valkey import Valkey
 from tests.support.waiting import until
 from tests.support.workers import apply, running
 
 Status = health_pb2.HealthCheckResponse
-CHECK = f"/{NAME}/Check"
+Code = grpc.StatusCode
+#: Threads of each transport here.
+THREADS = 2
 
 
-class Lines(DecisionLog):
-    """A log in memory."""
-
-    def __init__(self) -> None:
-        self.lines: list[dict[str, Any]] = []
-
-    def write(self, line: Any) -> None:
-        self.lines.append(line.line())
+@pytest.fixture(params=BOTH)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-class Asked:
-    """A transport with a service, and a client of it."""
-
-    def __init__(self, transport: Transport, service: Service, directory: Path) -> None:
-        self.transport, self.service = transport, service
-        self.address = f"unix:{directory}/t.sock"
-        transport.listen(self.address)
-        self.channel = grpc.insecure_channel(self.address)
-        self.check = self.channel.unary_unary(CHECK)
-        self.health = health_pb2_grpc.HealthStub(self.channel)
-
-    def close(self) -> None:
-        self.channel.close()
-        self.transport.stop(0)
+@pytest.fixture
+def asked(kind: str, tmp_path: Path) -> Iterator[Asked]:
+    with asking(kind, tmp_path, reflection=True, max_message_bytes=65536, threads=THREADS) as made:
+        yield made
 
 
-@pytest.fixture(params=["h2", "grpcio"])
-def asked(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    service = Service(Recorder(), Lines())
-    settings = Settings(transport=request.param, reflection=True, max_message_bytes=65536)
-    made = Asked(open_transport(settings, service), service, tmp_path)
-    yield made
-    made.close()
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    return Slow(monkeypatch)
 
 
-def test_the_one_that_is_set(asked: Asked, request: pytest.FixtureRequest) -> None:
-    expected = {"h2": H2, "grpcio": Grpcio}[request.node.callspec.params["asked"]]
-    assert isinstance(asked.transport, expected)
+def test_the_one_that_is_set(asked: Asked, kind: str) -> None:
+    assert isinstance(asked.transport, {"h2": H2, "grpcio": Grpcio}[kind])
+
+
+def test_several_addresses(kind: str, tmp_path: Path) -> None:
+    """A Unix socket and a port at once; all or none."""
+    socket = f"unix:{tmp_path}/t.sock"
+    with asking(kind, tmp_path, address=f"{socket},127.0.0.1:0") as asked:
+        port = asked.address.rpartition(":")[2]
+        for address in (socket, f"127.0.0.1:{port}"):
+            assert probe(address, 10) == "NOT_SERVING"
+        other = open_transport(Settings(transport=kind), asked.service)
+        with pytest.raises(AddressInUse, match=f"127.0.0.1:{port} cannot be listened on"):
+            other.listen(f"unix:{tmp_path}/other.sock,127.0.0.1:{port}")
+        other.stop(0)
+
+
+def test_the_default_is_the_fast_one() -> None:
+    assert isinstance(open_transport(Settings(), Service(Recorder(), Lines())), H2)
 
 
 def test_health(asked: Asked) -> None:
@@ -128,65 +124,75 @@ def test_not_ready_and_no_check(asked: Asked) -> None:
     """Faults of the service's own, one line each."""
     for message in (check("/ip").SerializeToString(), b"\xff\xff"):
         asked.check(message, timeout=5)
-    reasons = [line["reason"] for line in asked.service._log.lines]  # type: ignore[attr-defined]
+    reasons = [line["reason"] for line in asked.lines]
     assert reasons == ["not_ready", "not_a_check_request"]
 
 
 # -- work that waits -------------------------------------------------------------------------------
 
 
-class Slow:
-    """Decisions that need the store, which answers when the gate is open."""
+def test_a_deadline(asked: Asked, slow: Slow) -> None:
+    """Ends a call that waits for the store, and one that waits for its turn; the latter never
+    runs."""
+    slow.at(asked.service)
+    running = [asked.check.future(MESSAGE, timeout=0.5) for _ in range(THREADS)]
+    slow.until_asked(THREADS)
+    queued = [asked.check.future(MESSAGE, timeout=0.5) for _ in range(2)]
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.gate, self.asked = threading.Event(), threading.Semaphore(0)
-        monkeypatch.setattr(serving, "decide", self._decide)
-
-    def _decide(self, request: Any, routes: Any, lookups: Any) -> Any:
-        if lookups == "memory":
-            raise NotCached
-        self.asked.release()
-        assert self.gate.wait(20)
-        raise Fault("store_timeout")
-
-
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
-    return Slow(monkeypatch)
+    assert [ended(call) for call in (*running, *queued)] == [Code.DEADLINE_EXCEEDED] * 4
+    slow.gate.set()
+    assert seen(asked.check(MESSAGE, timeout=10)) == Seen("fault", 503, "store_timeout")
+    assert not slow.asked.acquire(blocking=False) or not slow.asked.acquire(blocking=False)
 
 
-def test_overload_is_a_fault_of_the_service(slow: Slow, tmp_path: Path) -> None:
-    """503, `overloaded`: an `error_response`, never an allow; and one line a Check in any case."""
-    log = Lines()
-    service = Service(Recorder(), log)
-    service.engine = Engine("routes", "memory", "waiting")  # type: ignore[arg-type]
-    transport = H2(Settings(), service, Bounds(threads=2, waiting=4))
-    asked = Asked(transport, service, tmp_path)
-    message = check("/ip").SerializeToString()
-    try:
-        running = [asked.check.future(message, timeout=20) for _ in range(2)]
-        for _ in range(2):
-            assert slow.asked.acquire(timeout=10)
-        queued = [asked.check.future(message, timeout=20) for _ in range(2)]
-        until(lambda: transport._loop._pool.waiting == 4, "the queue is full")
-        for _ in range(5):
-            assert _seen(asked.check(message, timeout=10)) == Seen("fault", 503, "overloaded")
-        queued[0].cancel()
-        until(lambda: transport._loop._pool.waiting == 3, "one left")
-        slow.gate.set()
-        for call in (*running, queued[1]):
-            assert _seen(call.result()) == Seen("fault", 503, "store_timeout")
-    finally:
-        slow.gate.set()
-        asked.close()
+def test_cancelled_calls(asked: Asked, slow: Slow) -> None:
+    """One that waits for its turn never runs; the others get their answers."""
+    slow.at(asked.service)
+    running = [asked.check.future(MESSAGE, timeout=20) for _ in range(THREADS)]
+    slow.until_asked(THREADS)
+    queued = [asked.check.future(MESSAGE, timeout=20) for _ in range(4)]
+    for call in queued:
+        call.cancel()
+    assert {ended(call) for call in queued} == {Code.CANCELLED}
+    last = asked.check.future(MESSAGE, timeout=20)
+    slow.gate.set()
 
-    reasons = sorted(line["reason"] for line in log.lines)
-    assert reasons == ["abandoned", *["overloaded"] * 5, *["store_timeout"] * 3]
-    assert {line["outcome"] for line in log.lines} == {"fault"}
+    assert [seen(call.result()).reason for call in (*running, last)] == ["store_timeout"] * 3
+    slow.until_asked(1)
+    assert not slow.asked.acquire(blocking=False)
 
 
-def _seen(answer: bytes) -> Seen:
-    return Seen.of(CheckResponse.FromString(answer))
+def test_a_drain(asked: Asked, slow: Slow) -> None:
+    """What was asked is answered; nothing new is taken; then nobody is there."""
+    slow.at(asked.service)
+    call = asked.check.future(MESSAGE, timeout=20)
+    slow.until_asked(1)
+    asked.transport.drain()
+    stopping = threading.Thread(target=asked.transport.stop, args=(20,))
+    stopping.start()
+
+    def refused() -> bool:
+        with grpc.insecure_channel(asked.address) as channel:
+            other = channel.unary_unary("/x/Y").future(b"", timeout=5)
+            return bool(ended(other) == Code.UNAVAILABLE)
+
+    until(refused, "nothing new is taken")
+    slow.gate.set()
+    assert seen(call.result()).reason == "store_timeout"
+    stopping.join(20)
+    assert not stopping.is_alive()
+
+
+def test_a_drain_ends_with_its_grace(asked: Asked, slow: Slow) -> None:
+    """Though something is still in flight."""
+    slow.at(asked.service)
+    call = asked.check.future(MESSAGE, timeout=20)
+    slow.until_asked(1)
+    started = time.monotonic()
+    asked.transport.stop(0.2)
+    assert time.monotonic() - started < 5
+    assert ended(call) in (Code.UNAVAILABLE, Code.CANCELLED)
+    slow.gate.set()
 
 
 def test_one_line_and_one_count_a_check(store: Valkey) -> None:
@@ -232,12 +238,8 @@ def test_without_epoll_grpcio_serves(
 ) -> None:
     """By itself, with one line in the log."""
     monkeypatch.delattr(select, "epoll")
-    service = Service(Recorder(), Lines())
-    asked = Asked(open_transport(Settings(transport="h2"), service), service, tmp_path)
-    try:
+    with asking("h2", tmp_path) as asked:
         assert isinstance(asked.transport, Grpcio)
         assert probe(asked.address, 5) == "NOT_SERVING"
-        told = [record.message for record in caplog.records if "grpcio serves" in record.message]
-        assert len(told) == 1
-    finally:
-        asked.close()
+    told = [record.message for record in caplog.records if "grpcio serves" in record.message]
+    assert len(told) == 1

@@ -1,0 +1,70 @@
+"""What a gateway says beside its consumers: how it changes, and what in it is rarely meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from authz.admin.lines import Line
+from authz.document import Document, schemes_of
+
+
+def config_of(policy: Document) -> dict[str, Any]:
+    """What the workers need, as JSON gives it back."""
+    config: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(policy))
+    return {"profile": policy.profile, "services": config.get("services", [])}
+
+
+def config_lines(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Line]:
+    before = {service["id"]: service for service in old.get("services", [])}
+    after = {service["id"]: service for service in new["services"]}
+    for name in sorted({*before, *after}):
+        if name not in after:
+            yield Line("-", f"service {name}")
+        elif name not in before:
+            yield Line("+", f"service {name}")
+        elif before[name] != after[name]:
+            fields = (f for f in after[name] if before[name].get(f) != after[name][f])
+            yield Line("~", f"service {name}", ", ".join(fields))
+    if old and old.get("profile") != new["profile"]:
+        yield Line("~", "profile", new["profile"])
+
+
+def warnings(policy: Document, has: Callable[[str, str], bool]) -> Iterator[str]:
+    """`has` says whether a consumer is there: tenant, username."""
+    hostless = [index for index, service in enumerate(policy.services) if not service.hosts]
+    for index in hostless[1:]:
+        yield (
+            f"services[{index}]: no hosts, like services[{hostless[0]}]: where both would match, "
+            "only Envoy's context_extensions can tell them apart"
+        )
+    for index, service in enumerate(policy.services):
+        auths = [(f"services[{index}]", service.auth)] if not service.routes else []
+        for number, route in enumerate(service.routes):
+            place = f"services[{index}].routes[{number}]"
+            if route.endpoint is None:
+                auths.append((place, route.auth or service.auth))
+                continue
+            if route.auth is None or _is_open(route.auth, policy):
+                yield (
+                    f"{place}: {route.endpoint} is open to everybody who knows a key, and tokens "
+                    "show keys: guard it with an `auth` of its own, without anonymous_consumer"
+                )
+            auths += [(place, route.auth)] if route.auth is not None else []
+        for place, auth in auths:
+            if auth is None:
+                yield f"{place}: no auth: it admits nobody"
+                continue
+            for scheme in schemes_of(auth, policy.profile):
+                guest = scheme.anonymous_consumer
+                if guest and not has(service.tenant, guest):
+                    yield f"{place}: anonymous_consumer {guest!r} is not in this document"
+
+
+def _is_open(auth: Any, policy: Document) -> bool:
+    """Whether those who prove nothing are let in."""
+    guests = [scheme.anonymous_consumer for scheme in schemes_of(auth, policy.profile)]
+    return all(guests) if auth.all is not UNSET else any(guests)
