@@ -16,6 +16,7 @@ from authz.admin.credentials import Refused
 from authz.admin.options import with_settings
 from authz.admin.plan import Unfinished
 from authz.admin.spool import SpoolError
+from authz.bench import command as bench_command
 from authz.config import Settings, SettingsError
 from authz.contracts import StoreDown
 from authz.plain import DocumentError
@@ -54,6 +55,7 @@ app = typer.Typer(
 app.registered_commands.extend(document_commands.app.registered_commands)
 app.registered_commands.extend(sign_command.app.registered_commands)
 app.registered_commands.extend(explain_command.app.registered_commands)
+app.registered_commands.extend(bench_command.app.registered_commands)
 app.add_typer(commands.consumer, name="consumer")
 app.add_typer(commands.credential, name="credential")
 app.add_typer(commands.keyring, name="keyring")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -37,6 +38,27 @@ def test_ci_runs_the_readmes_test_command() -> None:
 
     assert up.endswith("authz up")
     assert test in (ROOT / ".ci" / "run").read_text()
+
+
+def test_ci_runs_the_benchmark_after_the_tests() -> None:
+    """From the same installation, and for its figures alone."""
+    _, test = commands()
+    after = (ROOT / ".ci" / "run").read_text().partition(test)[2]
+
+    assert after.strip() == ".venv/bin/authz bench --quick --json bench.json"
+
+
+def test_the_readme_quotes_what_was_measured() -> None:
+    """Ratios of docs/benchmark.json, whose tables docs/benchmark.md has."""
+    ratios = json.loads((ROOT / "docs" / "benchmark.json").read_text())["ratios"]
+    faster, cheaper = (
+        ratios[f"{name}_vs_bare_grpcio"] for name in ("checks_per_second", "cpu_per_check")
+    )
+    tables = (ROOT / "docs" / "benchmark.md").read_text()
+
+    assert f"{faster:.1f} times that handler's Checks a second" in README
+    assert f"for {cheaper:.2f} times its CPU time" in README
+    assert f"| checks per second vs bare grpcio | {faster:.2f} |" in tables
 
 
 def test_the_readme_is_short() -> None:
