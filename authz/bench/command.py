@@ -22,7 +22,7 @@ def bench(
     ] = None,
     credentials: Annotated[
         str, typer.Option(help="Sizes of the store, with commas between; not with --quick.")
-    ] = "1,10000",
+    ] = "1,1000,10000",
     rounds: Annotated[
         int | None, typer.Option(min=1, max=100, help="How often.", show_default="5; quick: 2")
     ] = None,

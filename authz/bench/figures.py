@@ -73,6 +73,7 @@ def limited(measured: Measured) -> bool:
 
 Pick = Callable[[Figure], float]
 NOTHING = nothing_on(DEFAULT)
+THOUSAND = f"{OURS}, 1,000 credentials"
 
 
 def ratios(measured: Iterable[Measured]) -> dict[str, float]:
@@ -102,12 +103,15 @@ def _comparisons(found: Iterable[tuple[Group, str]]) -> list[tuple[str, Group, s
         (f"through_envoy_{scheme}_vs_envoys_{own}", "envoy", f"authz {scheme}", f"Envoy's {own}")
         for own, scheme in ENVOYS_OWN.items()
     ]
-    for group, name in found:
-        _, comma, detail = name.partition(f"{OURS}, ")
-        if group == "direct" and comma and "credentials" in detail:
-            label = detail.replace(",", "").replace(" ", "_")
-            rows.append((f"{label}_vs_1_credential", "direct", name, OURS))
-    return rows
+    return rows + [
+        (f"{_label(name)}_vs_1000_credentials", "direct", name, THOUSAND)
+        for group, name in found
+        if group == "direct" and "credentials" in name and name != THOUSAND
+    ]
+
+
+def _label(name: str) -> str:
+    return name.removeprefix(f"{OURS}, ").replace(",", "").replace(" ", "_")
 
 
 def _ratio(one: Measured, other: Measured, pick: Pick) -> float:

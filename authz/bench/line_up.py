@@ -113,14 +113,19 @@ def _ours(
     )
 
 
+#: Callers of a store that has more of them.
+CALLERS = 1000
+
+
 def _sized(site: Site, credentials: int) -> list[Candidate]:
     """A larger store; `uncached` means that every Check reads it."""
     site.apply(credentials)
 
     def calls(count: int) -> list[Call]:
-        # Spread over all of them, in turn.
-        step = max(1, credentials // count)
-        return people.keys(n * step % credentials for n in range(count))
+        # Spread over all of them, but as many for every size: else the worker's caches and those
+        # of its processor would be compared, not the sizes.
+        step = max(1, credentials // CALLERS)
+        return people.keys(n % CALLERS * step % credentials for n in range(count))
 
     cached = site.ours(credentials, transport=DEFAULT)
     uncached = site.ours(credentials, transport=DEFAULT, cached=False)

@@ -38,7 +38,7 @@ class BenchOptions(Struct, frozen=True, kw_only=True):
     json: Path | None = None
     svg: Path | None = None
     markdown: Path | None = None
-    credentials: str = "1,10000"
+    credentials: str = "1,1000,10000"
     rounds: int | None = None
     seconds: float | None = None
 
