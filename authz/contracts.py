@@ -110,6 +110,11 @@ class Lookup(Protocol):
         can tell: False where the store would have to be asked."""
         ...
 
+    def beside(self, record: Credential | Consumer) -> dict[Any, Any] | None:
+        """A place for what follows from a record; both are forgotten at once. None where nothing
+        is remembered of the record."""
+        ...
+
     def recall(self, secret: str) -> Any | None:
         """What this process remembers of a secret, or None. It was true once: whoever recalls it
         asks again for what may have changed since."""

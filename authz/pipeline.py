@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import inf
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct
@@ -43,13 +44,15 @@ FAMILIES = ("x-consumer-", "x-credential-")
 ALWAYS = (USERNAME, CREDENTIAL, CUSTOM_ID, GROUPS)
 
 
-class Verdict(Struct, frozen=True):
+class Verdict(Struct, gc=False):
     """A decision, and the route that it was made for (None: no route matched). One that `lasts` is
-    given again, the very object, for as long as route, consumer and credential are the same."""
+    given again, the very object, for as long as route, consumer and credential are the same; what
+    its reader makes of it, to be made once, is `made`."""
 
     decision: Decision
     route: Route | None
     lasts: bool = False
+    made: Any = None
 
 
 def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
@@ -69,14 +72,14 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
             return Verdict(route.endpoint.answer(request, store), route)
         refuse_told_look_alikes(request, route)
         callers = authenticate(request, route, store)
-        identity = same_caller(callers, route)
+        require_one_caller(callers, route)
         edits = conceal(request, route, callers)
         spend(callers, store)
         if route.endpoint is not None:
             return Verdict(route.endpoint.answer(request, store), route)
     except Denied as denied:
         return Verdict(denied.deny, route)
-    verdict = passing(request, route, identity, edits, callers)
+    verdict = passing(request, route, callers, edits, store)
     if evidence is not None and verdict.lasts:
         remember_pass(evidence, request, verdict, callers[0], store)
     return verdict
@@ -88,7 +91,7 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
 MEMORY = 10.0
 
 
-class Passed(Struct, frozen=True):
+class Passed(Struct, frozen=True, gc=False):
     """An allow, and from when until when the same evidence gives it again (Unix seconds), as long
     as its records hold."""
 
@@ -129,7 +132,7 @@ def remember_pass(
 # -- who -------------------------------------------------------------------------------------------
 
 
-class Caller(Struct, frozen=True):
+class Caller(Struct, frozen=True, gc=False):
     """A scheme and whom it identified; `proof` is None for the anonymous consumer."""
 
     scheme: Scheme
@@ -203,16 +206,14 @@ def anonymous(scheme: Scheme, at: float, store: Lookup) -> Caller:
     return Caller(scheme, Identity(consumer, None, scheme.kind), None)
 
 
-def same_caller(callers: list[Caller], route: Route) -> Identity:
-    """The caller. Of several proofs the last names it, and unless the route says otherwise they
-    are all one consumer's. Raises `Denied`."""
-    last = callers[-1]
+def require_one_caller(callers: list[Caller], route: Route) -> None:
+    """Of several proofs the last names the caller, and unless the route says otherwise they are all
+    one consumer's. Raises `Denied`."""
     if len(callers) == 1:
-        return last.identity
+        return
     names = {caller.identity.consumer.username for caller in callers}
     if route.same_consumer and len(names) > 1:
-        raise Denied(last.scheme.invalid().because(denials.DIFFERENT_CONSUMERS))
-    return last.identity
+        raise Denied(callers[-1].scheme.invalid().because(denials.DIFFERENT_CONSUMERS))
 
 
 def spend(callers: list[Caller], store: Lookup) -> None:
@@ -247,28 +248,38 @@ def refuse_told_look_alikes(request: Request, route: Route) -> None:
             raise Denied(denials.SPOOFED)
 
 
-#: Passes that are remembered for each route; then all are forgotten.
-MAX_PASSES = 10_000
+#: Passes that are kept beside a record; then all are forgotten: there is one for each route and
+#: for each way in which a client spells what is hidden.
+MAX_PASSES = 64
 
 
 def passing(
-    request: Request, route: Route, identity: Identity, edits: Edits, callers: list[Caller]
+    request: Request, route: Route, callers: list[Caller], edits: Edits, store: Lookup
 ) -> Verdict:
     """The allow. Most requests of a caller differ in nothing that the upstream is told of, so that
     one is made once."""
-    if not _is_plain(request, edits, callers):
+    identity = callers[-1].identity
+    plain = _is_plain(request, edits, callers)
+    beside = store.beside(identity.credential or identity.consumer) if plain else None
+    if beside is None:
         return Verdict(admit(request, route, identity, edits, callers), route)
-    key = id(identity.consumer), id(identity.credential), identity.scheme, edits.remove
-    known = route.passes.get(key)
-    if known is not None:
-        told = known.decision.identity
-        if told.consumer is identity.consumer and told.credential is identity.credential:
-            return known  # type: ignore[no-any-return]
+    name = route.service, route.id, identity.scheme, edits.remove
+    known: Verdict | None = beside.get(name)
+    if known is not None and known.route is route and _is_of(known.decision, identity):
+        return known
     made = Verdict(admit(request, route, identity, edits, callers), route, lasts=True)
-    if len(route.passes) >= MAX_PASSES:
-        route.passes.clear()
-    route.passes[key] = made
+    if len(beside) >= MAX_PASSES:
+        beside.clear()
+    beside[name] = made
     return made
+
+
+def _is_of(decision: Decision, identity: Identity) -> bool:
+    """Of these very records."""
+    known = decision.identity if isinstance(decision, Allow) else None
+    if known is None:
+        return False
+    return known.consumer is identity.consumer and known.credential is identity.credential
 
 
 def _is_plain(request: Request, edits: Edits, callers: list[Caller]) -> bool:
@@ -279,8 +290,6 @@ def _is_plain(request: Request, edits: Edits, callers: list[Caller]) -> bool:
     proof = callers[0].proof
     if proof is None:
         return True
-    if proof.credential.form is None:  # made for this request alone (jwt-plugin)
-        return False
     return not (proof.headers or proof.query or proof.claims is not None)
 
 

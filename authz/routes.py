@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import Struct
@@ -82,11 +82,6 @@ class Route(Struct, frozen=True, dict=True):
     @cached_property
     def _name(self) -> str:
         return f"{self.service}\0{self.id}\0"
-
-    @cached_property
-    def passes(self) -> dict[Any, Any]:
-        """What the pipeline remembers of those who pass."""
-        return {}
 
 
 class _Entry(Struct, frozen=True):

@@ -1,7 +1,8 @@
 """The nouns: a request as we read it, who is calling, and what we answer.
 
-Everything here is a frozen value. Text that came from the wire is `str` decoded as UTF-8 with
-`surrogateescape`, so `raw()` gives back the very bytes that the client sent.
+Everything here is a frozen value, and none is part of a cycle, so the collector of cycles is not
+told of those that are made for each request. Text that came from the wire is `str` decoded as UTF-8
+with `surrogateescape`, so `raw()` gives back the very bytes that the client sent.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class Headers:
         return f"Headers({', '.join(self._lines)})"
 
 
-class Body(Struct, frozen=True):
+class Body(Struct, frozen=True, gc=False):
     """What Envoy buffered of the body.
 
     `complete`: nothing is missing. `exact`: bytes as sent (`pack_as_bytes`).
@@ -114,7 +115,7 @@ class Body(Struct, frozen=True):
         return f"Body({len(self.data)} bytes)"
 
 
-class Request(Struct, frozen=True):
+class Request(Struct, frozen=True, gc=False):
     """One HTTP request, as Envoy described it. `at` is when it reached us, in Unix seconds.
 
     `sent` is the target as on the request line, where path and query do not tell: a `?` with
@@ -214,7 +215,7 @@ class Once(Struct, frozen=True):
     refusal: Deny
 
 
-class Proof(Struct, frozen=True):
+class Proof(Struct, frozen=True, gc=False):
     """A credential that was proven, and what it brings along.
 
     `headers` (names in lower case, any text) and `query` are told to the upstream, `claims` to
@@ -230,7 +231,7 @@ class Proof(Struct, frozen=True):
     until: float = inf
 
 
-class Identity(Struct, frozen=True):
+class Identity(Struct, frozen=True, gc=False):
     """A proven caller. `credential` is None for the anonymous consumer."""
 
     consumer: Consumer
@@ -253,7 +254,7 @@ class Place(Struct, frozen=True):
     body: str | None = None
 
 
-class Edits(Struct, frozen=True):
+class Edits(Struct, frozen=True, gc=False):
     """What must change in the request so that a credential does not reach the upstream.
 
     `remove` holds header names in lower case; `cookie` and `target`, when not None, replace the
@@ -265,7 +266,7 @@ class Edits(Struct, frozen=True):
     target: str | None = None
 
 
-class Allow(Struct, frozen=True):
+class Allow(Struct, frozen=True, gc=False):
     """Let the request pass, with these headers set and removed; `claims` go to Envoy's filters."""
 
     identity: Identity

@@ -54,6 +54,9 @@ class _Reading:
     def holds(self, *records: Credential | Consumer) -> bool:
         return False
 
+    def beside(self, record: Credential | Consumer) -> dict[Any, Any] | None:
+        return None
+
     def recall(self, secret: str) -> Any | None:
         return None
 

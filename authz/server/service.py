@@ -27,8 +27,6 @@ from authz.values import Denied, Request
 logger = logging.getLogger("authz")
 
 NAME = "envoy.service.auth.v3.Authorization"
-#: Answers that are remembered; then all are forgotten.
-MAX_ANSWERS = 20_000
 NOT_READY, NOT_A_CHECK, CRASHED = "not_ready", "not_a_check_request", "internal_error"
 OVERLOADED, ABANDONED = "overloaded", "abandoned"
 
@@ -59,7 +57,6 @@ class Service:
         self._recorder = recorder
         self._log = log
         self._clock = clock
-        self._answers: dict[int, tuple[Verdict, Written]] = {}
 
     def check(self, message: bytes) -> bytes:
         """The answer to one Check, whatever happens. May wait for the store."""
@@ -73,7 +70,7 @@ class Service:
         try:
             request = read(message, self._clock())
             engine = self._engine()
-            made = self._written(decide(request, engine.routes, engine.memory))
+            made = _written(decide(request, engine.routes, engine.memory))
         except NotCached:
             assert request is not None
             return Deferred(request, started)
@@ -86,7 +83,7 @@ class Service:
         request, started = deferred
         try:
             engine = self._engine()
-            made = self._written(decide(request, engine.routes, engine.waiting))
+            made = _written(decide(request, engine.routes, engine.waiting))
         except Exception as error:
             made = _failed(error)
         return self._told(made, request, started)
@@ -110,24 +107,20 @@ class Service:
             self._log.write(Decided(request.at, seconds, told, _asked(request)))
         return made.answer
 
-    def _written(self, verdict: Verdict) -> Written:
-        if not verdict.lasts:
-            return wire.written(verdict)
-        # By identity: the same verdict is the same object, and held here, so no other takes its id.
-        known = self._answers.get(id(verdict))
-        if known is not None and known[0] is verdict:
-            return known[1]
-        made = wire.written(verdict)
-        if len(self._answers) >= MAX_ANSWERS:
-            self._answers.clear()
-        self._answers[id(verdict)] = verdict, made
-        return made
-
     def _engine(self) -> Engine:
         engine = self.engine
         if engine is None:
             raise Fault(NOT_READY)
         return engine
+
+
+def _written(verdict: Verdict) -> Written:
+    if not verdict.lasts:
+        return wire.written(verdict)
+    made: Written | None = verdict.made
+    if made is None:
+        made = verdict.made = wire.written(verdict)
+    return made
 
 
 def _failed(error: Exception) -> Written:

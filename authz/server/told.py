@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Told(Struct, frozen=True):
+class Told(Struct, frozen=True, gc=False):
     """What a decision's log line and its count say of it; small, since many of them wait to be
     written. `metadata` has a `reason`."""
 

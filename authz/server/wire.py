@@ -39,7 +39,7 @@ class Unwritable(Exception):
     """A header of ours that Envoy would split, merge or choke on: a bug, so a fault."""
 
 
-class Written(Struct, frozen=True):
+class Written(Struct, frozen=True, gc=False):
     """An answer, and what is told of it."""
 
     answer: bytes

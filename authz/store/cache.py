@@ -83,6 +83,8 @@ class Cache:
         self._misses: OrderedDict[str, Entry] = OrderedDict()
         #: Records that are there, by what they are (`id`): each is held by its entry.
         self._entries: dict[int, Entry] = {}
+        #: What others keep beside them.
+        self._beside: dict[int, dict[Any, Any]] = {}
         self._flights: dict[tuple[str, ...], _Flight] = {}
         self._lock = threading.Lock()
 
@@ -101,6 +103,18 @@ class Cache:
             if entry is None or entry.value is not record or not self._serves(entry, now):
                 return False
         return True
+
+    def beside(self, record: Any) -> dict[Any, Any] | None:
+        """A place for what follows from a record, which goes when the record goes; None if it is
+        not here."""
+        place = self._beside.get(id(record))
+        if place is not None:
+            return place
+        with self._lock:
+            entry = self._entries.get(id(record))
+            if entry is None or entry.value is not record:
+                return None
+            return self._beside.setdefault(id(record), {})
 
     def fetch(self, kind: str, *keys: str, waiting: Waiting = nullcontext) -> Any:
         """The first of these records that is there, or None if there is none, read if need be, all
@@ -232,16 +246,19 @@ class Cache:
         if entry.value is not None:
             self._entries[id(entry.value)] = entry
         while len(table) > limit:
-            _, oldest = table.popitem(last=False)
-            self._entries.pop(id(oldest.value), None)
+            self._let_go(table.popitem(last=False)[1])
 
     def _drop(self, key: str) -> bool:
         """Whether it was known to be there, or to be absent beside what is."""
         self._misses.pop(key, None)
         entry = self._records.pop(key, None)
         if entry is not None:
-            self._entries.pop(id(entry.value), None)
+            self._let_go(entry)
         return entry is not None
+
+    def _let_go(self, entry: Entry) -> None:
+        self._entries.pop(id(entry.value), None)
+        self._beside.pop(id(entry.value), None)
 
     def forget(self, keys: list[str]) -> None:
         """These records changed. Reads of them that are under way are not kept."""

@@ -101,6 +101,9 @@ class _TenantLookup:
     def holds(self, *records: Credential | Consumer) -> bool:
         return self._sources.cache.holds(*records)
 
+    def beside(self, record: Credential | Consumer) -> dict[Any, Any] | None:
+        return self._sources.cache.beside(record)
+
     def recall(self, secret: str) -> Any | None:
         return self._sources.remembered.recall(self._tenant, secret)
 

@@ -295,3 +295,22 @@ def test_the_collector_of_cycles_is_not_told_of_records() -> None:
     for made in (consumer, msgspec.structs.replace(consumer), credential, secret, entry):
         assert gc.is_tracked(seen)
         assert not gc.is_tracked(made)
+
+
+def test_what_follows_from_a_record_goes_with_it() -> None:
+    """Forgotten, pushed out or read again: in each case there is a new place, or none."""
+    cache = make(lambda kind, key: [key], size=2)
+    one = cache.fetch("k", "a")
+    place = cache.beside(one)
+    assert place == {}
+    assert cache.beside(one) is place
+    assert cache.beside(["a"]) is None
+    cache.forget(["a"])
+    assert cache.beside(one) is None
+    again = cache.fetch("k", "a")
+    assert cache.beside(again) is not place
+    for key in "bc":
+        cache.beside(cache.fetch("k", key))
+
+    assert cache.beside(again) is None
+    assert len(cache._beside) == 2

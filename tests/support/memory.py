@@ -40,6 +40,8 @@ class Memory:
         self.credentials: dict[tuple[str, str, str], Credential] = {}
         self.nonces: set[str] = set()
         self.remembered: dict[tuple[str, str], Any] = {}
+        #: What follows from records.
+        self.places: dict[int, tuple[Any, dict[Any, Any]]] = {}
         #: Remote key sets by URL.
         self.key_sets: dict[str, KeySet] = {}
 
@@ -90,6 +92,12 @@ class MemoryLookup:
     def holds(self, *records: Credential | Consumer) -> bool:
         known = (*self._memory.credentials.values(), *self._memory.consumers.values())
         return {id(record) for record in records} <= {id(each) for each in known}
+
+    def beside(self, record: Credential | Consumer) -> dict[Any, Any] | None:
+        if not self.holds(record):
+            return None
+        # With the record, so that no other one gets its place.
+        return self._memory.places.setdefault(id(record), (record, {}))[1]
 
     def find(self, kind: str, identifier: str) -> Credential | None:
         return self._memory.credentials.get((self._tenant, kind, identifier))
