@@ -31,6 +31,11 @@ def fold(name: str) -> str:
     return _SEPARATOR.sub("-", name.lower())
 
 
+def has_our_words(text: str) -> bool:
+    """Whether one of the words is in it that are in our headers' names."""
+    return "consumer" in text or "credential" in text
+
+
 class Headers:
     """Request headers: lower-case names, each with its values in the order of arrival.
 
@@ -39,7 +44,7 @@ class Headers:
     not UTF-8 arrive as `!`, so such a value may stand for several others.
     """
 
-    __slots__ = ("_again", "_lines", "exact", "names")
+    __slots__ = ("_again", "_lines", "exact", "may_name_callers")
 
     def __init__(self, lines: Iterable[tuple[str, str]] = (), *, exact: bool = True) -> None:
         found: dict[str, list[str]] = {}
@@ -51,8 +56,8 @@ class Headers:
         self.exact = exact
         self._lines = {name: values[0] for name, values in lines.items()}
         self._again = {name: values for name, values in lines.items() if len(values) > 1}
-        #: All names, each on a line of its own.
-        self.names = "\n".join(self._lines)
+        #: False where no name has a word of ours in it, as in most requests.
+        self.may_name_callers = has_our_words("\n".join(lines))
 
     @classmethod
     def of(cls, lines: dict[str, tuple[str, ...]], *, exact: bool) -> Headers:
@@ -62,13 +67,13 @@ class Headers:
         return made
 
     @classmethod
-    def single(cls, lines: dict[str, str]) -> Headers:
+    def single(cls, lines: dict[str, str], *, may_name_callers: bool) -> Headers:
         """From exact values by lower-case name, each there once."""
         made = cls.__new__(cls)
         made.exact = True
         made._lines = lines
         made._again = _NONE
-        made.names = "\n".join(lines)
+        made.may_name_callers = may_name_callers
         return made
 
     def get(self, name: str) -> tuple[str, ...]:
@@ -82,14 +87,9 @@ class Headers:
         return self._lines.get(name)
 
     @property
-    def may_name_callers(self) -> bool:
-        """Whether some name has a word of ours in it; seen at once, for most have none."""
-        return "consumer" in self.names or "credential" in self.names
-
-    @property
     def are_folded(self) -> bool:
         """Whether every name is the one that `fold` makes of it."""
-        return _UNUSUAL.search(self.names) is None
+        return _UNUSUAL.search("\n".join(self._lines)) is None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._lines)

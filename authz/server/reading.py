@@ -16,7 +16,7 @@ from authz.denials import AMBIGUOUS, MALFORMED
 from authz.pb import narrow_pb2 as narrow
 from authz.pb.attribute_context_pb2 import AttributeContext
 from authz.pb.external_auth_pb2 import CheckRequest
-from authz.values import Body, Denied, Headers, Request
+from authz.values import Body, Denied, Headers, Request, has_our_words
 
 #: Added by Envoy when, and only when, it buffered a body.
 PARTIAL_BODY = "x-envoy-auth-partial-body"
@@ -35,7 +35,7 @@ _TARGET = re.compile(r"(/[!-\"$->@-~]*)(?:\?([^\x00-\x20#\x7f]*))?")
 #: empty find, so that there are as many finds as entries only if each is one.
 _ENTRY = re.compile(
     "\n(?:[\x00-\x7f]|[\udc80-\udcff][\x00-\x7f])"
-    "\n[\x01-\x7f]([a-z0-9:!#$%&'*+.^_`|~-]+)"
+    "\n[\x01-\x7f](:(?:authority|method|path|scheme)|[a-z0-9!#$%&'*+.^_`|~-]+)"
     "\x1a(?:[\x00-\x7f]|[\udc80-\udcff][\x00-\x7f])([^\n]*)"
     "|.",
     re.DOTALL,
@@ -53,7 +53,8 @@ def _at_a_glance(message: bytes, at: float) -> Request | None:
     attributes = narrow.Check.FromString(message).attributes
     http = attributes.request.http
     entries = http.header_map
-    found = _ENTRY.findall(entries.decode("utf-8", "surrogateescape"))
+    text = entries.decode("utf-8", "surrogateescape")
+    found = _ENTRY.findall(text)
     lines: dict[str, str] = dict(found)
     count = len(found)
     if len(lines) != count or not count or http.headers:
@@ -65,9 +66,9 @@ def _at_a_glance(message: bytes, at: float) -> Request | None:
     if (take(":method", method), take(":path", target), take(":authority", host)) != line:
         raise Denied(AMBIGUOUS)
     take(":scheme", None)
-    headers = Headers.single(lines)
-    if ":" in headers.names:
-        return None
+    # A path may well be /consumers: what is not there at all is in no name either.
+    ours = has_our_words(text) and has_our_words("\n".join(lines))
+    headers = Headers.single(lines, may_name_callers=ours)
     return _request(
         attributes.context_extensions,
         headers,
@@ -127,21 +128,12 @@ def _request(
         raise Denied(MALFORMED)
     path, query = found.groups("")
     # Unless headers are exact, `!` in a path may stand for any byte that is not UTF-8.
-    if "!" in path and not headers.exact:
+    if not headers.exact and "!" in path:
         raise Denied(MALFORMED)
-    return Request(
-        method,
-        path,
-        query,
-        headers,
-        host,
-        dict(context) if context else _NOTHING,
-        body,
-        address,
-        _printable(identifier),
-        at,
-        target,
-    )
+    if not (len(identifier) <= MAX_ID and identifier.isascii() and identifier.isprintable()):
+        identifier = _printable(identifier)
+    kept = dict(context) if context else _NOTHING
+    return Request(method, path, query, headers, host, kept, body, address, identifier, at, target)
 
 
 #: Values by lower-case name, pseudo-headers by theirs, and whether the values are exact.
@@ -195,8 +187,6 @@ def _require_same(
 
 def _printable(text: str) -> str:
     """A client's own word, as it may stand in a log."""
-    if len(text) <= MAX_ID and text.isascii() and text.isprintable():
-        return text
     return "".join(c if " " <= c <= "~" else "?" for c in text[:MAX_ID])
 
 

@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
+from msgspec import Struct
 
 from authz.contracts import Fault, Lookups, NotCached
 from authz.pipeline import Verdict, decide
@@ -142,7 +143,7 @@ def _faulted(reason: str) -> Written:
     return Written(answer.SerializeToString(), Told("fault", status, {"reason": reason}))
 
 
-class Decided(NamedTuple):
+class Decided(Struct, frozen=True, gc=False):
     """A decision for the log: its line is made by who writes it, not while Envoy waits. It holds
     no more than a line's length of the request, since a slow reader makes many of them wait."""
 

@@ -141,11 +141,11 @@ class Cache:
     def _serves(self, entry: Entry, now: float) -> bool:
         """Whether an entry may be used; then it counts as used."""
         link = self._link
-        if (entry.generation != link.generation or now - link.seen >= link.bound) and (
+        if entry.generation != link.generation or now - link.seen >= link.bound:
             # The store is away: what was true a moment ago is used, and what was not there is not.
-            entry.value is None or not self._store.is_down(entry.key) or not self._young(entry, now)
-        ):
-            return False
+            away = entry.value is not None and self._store.is_down(entry.key)
+            if not away or not self._young(entry, now):
+                return False
         if len(self._records) >= self._limits[0]:
             self._touch(self._records, entry.key)
         if entry.value is None and len(self._misses) >= self._limits[1]:
