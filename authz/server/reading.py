@@ -31,13 +31,13 @@ _TARGET = re.compile(r"(/[!-\"$->@-~]*)(?:\?([^\x00-\x20#\x7f]*))?")
 
 #: An entry of a HeaderMap as protobuf writes it: tag, length, then the key's tag, length and text,
 #: then those of the raw value. Lengths have one octet, or two of which the first is above 0x7f. No
-#: value holds a line feed, so no length is needed to see where it ends; anything else gives an
-#: empty find, so that there are as many finds as entries only if each is one.
+#: value holds a line feed, so no length is needed to see where it ends. Anything else is found with
+#: no name, so that there are as many finds as entries, all with names, only if each is one.
 _ENTRY = re.compile(
     "\n(?:[\x00-\x7f]|[\udc80-\udcff][\x00-\x7f])"
     "\n[\x01-\x7f](:(?:authority|method|path|scheme)|[a-z0-9!#$%&'*+.^_`|~-]+)"
     "\x1a(?:[\x00-\x7f]|[\udc80-\udcff][\x00-\x7f])([^\n]*)"
-    "|.",
+    "|.[^\n]*+",
     re.DOTALL,
 )
 
@@ -57,7 +57,7 @@ def _at_a_glance(message: bytes, at: float) -> Request | None:
     found = _ENTRY.findall(text)
     lines: dict[str, str] = dict(found)
     count = len(found)
-    if len(lines) != count or not count or http.headers:
+    if len(lines) != count or "" in lines or not count or http.headers:
         return None
     if count != len(narrow.Entries.FromString(entries).headers):
         return None

@@ -387,3 +387,13 @@ def test_a_line_to_be_logged_holds_little_of_its_request() -> None:
 
     assert len(pickle.dumps(kept[0])) < 4096
     assert kept[0].line()["path"].startswith("/xxx")
+
+
+def test_a_line_without_a_name_is_seen() -> None:
+    """It has one tag where others have two, so that counting them alone would not tell."""
+    check = message("/x", lines=[("a", "1"), ("", "v"), ("b", "2")])
+    glance, care = either(check)
+
+    assert glance is None
+    assert isinstance(care, Request)
+    assert care.headers.get("") == ("v",)
