@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authz.pb.external_auth_pb2 import CheckRequest
+from authz.server.service import Deferred
 from tests.conformance import direct
 from tests.conformance.case import Sent
 
@@ -55,13 +56,13 @@ def test_emulation(
     name: str, bench: Bench, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bytes] = []
-    check = bench.worker.service.check
+    attempt = bench.worker.service.attempt
 
-    def record(message: bytes) -> bytes:
+    def record(message: bytes) -> bytes | Deferred:
         asked.append(message)
-        return check(message)
+        return attempt(message)
 
-    monkeypatch.setattr(bench.worker.service, "check", record)
+    monkeypatch.setattr(bench.worker.service, "attempt", record)
     gateway.ask(REQUESTS[name])
     (message,) = asked
     assert told(direct.message(REQUESTS[name])) == told(message)

@@ -154,6 +154,8 @@ def test_cancelled_calls(asked: Asked, slow: Slow) -> None:
     for call in queued:
         call.cancel()
     assert {ended(call) for call in queued} == {Code.CANCELLED}
+    # They are told on the same connection, before this is asked.
+    asked.health.Check(health_pb2.HealthCheckRequest(), timeout=20)
     last = asked.check.future(MESSAGE, timeout=20)
     slow.gate.set()
 
