@@ -8,6 +8,7 @@ Alibaba Cloud API Gateway.
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -71,7 +72,7 @@ class Settings(
         Profile | None, Meta(description="Whose words and defaults; else the document's.")
     ] = None
 
-    @property
+    @cached_property
     def tolerant(self) -> bool:
         """Whether this speaks like APISIX, laxities included."""
         return self.profile is not None and self.profile.startswith("apisix")

@@ -42,6 +42,9 @@ HOPELESS = 2
 #: Seconds that a worker waits for its policy before it listens all the same, to say that it has
 #: none: a successor inherits its predecessor's address, which Envoy may still hold to be healthy.
 PATIENCE = 2.0
+#: Seconds that a thread may keep the interpreter from the one that answers Checks: through Envoy
+#: the 99th percentile was 4 to 6 ms with Python's own 5 ms, and 1.6 ms with this.
+SWITCH = 0.0003
 #: Seconds between attempts to become ready.
 RETRY = 0.5
 
@@ -190,6 +193,7 @@ def main() -> int:
     """Run one worker until told to stop."""
     order = msgspec.json.decode(_first_line(), type=Order)
     logs.set_up(order.settings.log_level)
+    sys.setswitchinterval(SWITCH)
     # A core file would hold keys.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     stop = threading.Event()
