@@ -15,7 +15,8 @@ from authz.document import Document, schemes_of
 def config_of(policy: Document) -> dict[str, Any]:
     """What the workers need, as JSON gives it back."""
     config: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(policy))
-    return {"profile": policy.profile, "services": config.get("services", [])}
+    more: dict[str, Any] = {name: config[name] for name in ("groups", "grants") if name in config}
+    return {"profile": policy.profile, "services": config.get("services", []), **more}
 
 
 def config_lines(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Line]:
@@ -29,6 +30,9 @@ def config_lines(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Line]:
         elif before[name] != after[name]:
             fields = (f for f in after[name] if before[name].get(f) != after[name][f])
             yield Line("~", f"service {name}", ", ".join(fields))
+    for name in ("groups", "grants"):
+        if old.get(name) != new.get(name):
+            yield Line("~", name)
     if old and old.get("profile") != new["profile"]:
         yield Line("~", "profile", new["profile"])
 
