@@ -10,7 +10,13 @@ import msgspec
 import typer
 
 from authz import __version__
-from authz.admin import commands, document_commands, explain_command, sign_command
+from authz.admin import (
+    commands,
+    document_commands,
+    explain_command,
+    grant_commands,
+    sign_command,
+)
 from authz.admin.catalog import Unknown
 from authz.admin.credentials import Refused
 from authz.admin.options import with_settings
@@ -59,6 +65,7 @@ app.registered_commands.extend(bench_command.app.registered_commands)
 app.add_typer(commands.consumer, name="consumer")
 app.add_typer(commands.credential, name="credential")
 app.add_typer(commands.keyring, name="keyring")
+app.add_typer(grant_commands.grant, name="grant")
 
 
 def _version(wanted: bool) -> None:

@@ -19,10 +19,12 @@ from authz.values import EVERY_STAGE, RELEASE, Denied, Grant, Request
 
 STAGE_HEADER = "x-ca-stage"
 _STAGE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+#: What a grant may name.
+STAGE = re.compile(rf"\*|{_STAGE.pattern}")
 Stage = Annotated[
     str,
     Meta(
-        pattern=rf"^(?:\*|{_STAGE.pattern})$(?!\n)",
+        pattern=rf"^(?:{STAGE.pattern})$(?!\n)",
         description="RELEASE, PRE, TEST or a name of your own; `*` for every one.",
     ),
 ]
