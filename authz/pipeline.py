@@ -14,7 +14,9 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 
 from authz import denials, forms
+from authz.access import spending
 from authz.access.rule import Call
+from authz.access.spending import Lines
 from authz.contracts import Lookup, Lookups, Scheme
 from authz.denials import Foreign, not_live
 from authz.routes import Route, RouteTable
@@ -48,12 +50,21 @@ ALWAYS = (USERNAME, CREDENTIAL, CUSTOM_ID, GROUPS)
 class Verdict(Struct, gc=False):
     """A decision, and the route that it was made for (None: no route matched). One that `lasts` is
     given again, the very object, for as long as route, consumer and credential are the same; what
-    its reader makes of it, to be made once, is `made`."""
+    its reader makes of it, to be made once, is `made`. An allow that tells its client something
+    (`respond`) is but for that another one (`under`), which may last."""
 
     decision: Decision
     route: Route | None
     lasts: bool = False
     made: Any = None
+    respond: Lines = ()
+    under: Verdict | None = None
+
+    def telling(self, lines: Lines) -> Verdict:
+        """The same allow, with these headers for the client."""
+        if not lines:
+            return self
+        return Verdict(self.decision, self.route, respond=lines, under=self)
 
 
 def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
@@ -68,7 +79,7 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
         if evidence is not None:
             known = passed_before(evidence, request, route, store)
             if known is not None:
-                return admitted_again(known, request, route)
+                return admitted_again(known, request, route, store)
         if route.endpoint is not None and not route.schemes:
             return Verdict(route.endpoint.answer(request, store), route)
         refuse_told_look_alikes(request, route)
@@ -76,7 +87,7 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
         require_one_caller(callers, route)
         require_access(request, route, callers[-1].identity, callers[-1].scheme)
         edits = conceal(request, route, callers)
-        spend(callers, store)
+        lines = spend(request, route, callers, store)
         if route.endpoint is not None:
             return Verdict(route.endpoint.answer(request, store), route)
     except Denied as denied:
@@ -84,7 +95,7 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
     verdict = passing(request, route, callers, edits, store)
     if evidence is not None and verdict.lasts:
         remember_pass(evidence, request, verdict, callers[0], store)
-    return verdict
+    return verdict.telling(lines)
 
 
 # -- once more -------------------------------------------------------------------------------------
@@ -117,13 +128,17 @@ def passed_before(evidence: str, request: Request, route: Route, store: Lookup) 
     return verdict if store.holds(*known.records) else None
 
 
-def admitted_again(known: Verdict, request: Request, route: Route) -> Verdict:
+def admitted_again(known: Verdict, request: Request, route: Route, store: Lookup) -> Verdict:
     """An allow that was given before, if the caller still may. Raises `Denied`."""
     decision, scheme = known.decision, route.alone
     assert isinstance(decision, Allow)
     assert scheme is not None
-    require_access(request, route, decision.identity, scheme)
-    return known
+    access, identity = route.access, decision.identity
+    if not (access.asks or identity.consumer.access is not None):
+        return known
+    call = Call(request, identity, scheme, access.service, access.route)
+    access.require(call)
+    return known.telling(spending.spend(access.counted(call), (), call, store))
 
 
 def remember_pass(
@@ -234,13 +249,22 @@ def require_access(request: Request, route: Route, identity: Identity, scheme: S
         access.require(Call(request, identity, scheme, access.service, access.route))
 
 
-def spend(callers: list[Caller], store: Lookup) -> None:
-    """Use up what may be used once. Last, so that nothing else can fail afterwards and a stranger
-    cannot burn somebody's nonce. Raises `Denied` for a replay."""
-    for caller in callers:
-        once = caller.proof.once if caller.proof is not None else None
-        if once is not None and not store.claim(once.nonce, once.seconds):
+def spend(request: Request, route: Route, callers: list[Caller], store: Lookup) -> Lines:
+    """Use up what may be used once, and take from the limits; what to tell the client of these.
+    Last, so that nothing else can fail afterwards and a stranger cannot burn somebody's nonce, and
+    both at once: a replay takes from no limit, and what a limit refuses may be sent again. Raises
+    `Denied`."""
+    proofs = (caller.proof for caller in callers)
+    onces = [proof.once for proof in proofs if proof is not None and proof.once is not None]
+    access, identity, scheme = route.access, callers[-1].identity, callers[-1].scheme
+    if access.asks or identity.consumer.access is not None:
+        call = Call(request, identity, scheme, access.service, access.route)
+        if counted := access.counted(call):
+            return spending.spend(counted, onces, call, store)
+    for once in onces:
+        if not store.claim(once.nonce, once.seconds):
             raise Denied(once.refusal)
+    return ()
 
 
 # -- what the upstream is told ---------------------------------------------------------------------

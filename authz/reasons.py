@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from authz.access import RULES, grants
+from authz.access import RULES, grants, limits
 from authz.schemes import SCHEMES
 
 
@@ -69,7 +69,7 @@ LAPSED = (
 )
 FORBIDDEN = tuple(
     Reason(name, meaning)
-    for reasons in (grants.REASONS, *(rule.reasons for rule in RULES.values()))
+    for reasons in (grants.REASONS, *(rule.reasons for rule in RULES.values()), limits.REASONS)
     for name, meaning in reasons.items()
 )
 FAULTS = (
@@ -133,7 +133,7 @@ SECTIONS: tuple[tuple[str, tuple[Reason, ...]], ...] = (
     ("Answered by authz itself", ANSWERED),
     ("Refused before anyone is identified (403)", BEFORE),
     ("Refused although the credential is known (as if it were not)", LAPSED),
-    ("Refused although the caller is known (403)", FORBIDDEN),
+    ("Refused although the caller is known (403, by a limit 429)", FORBIDDEN),
     ("Faults (503 with Retry-After)", FAULTS),
 )
 

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import UNSET, Struct
 
-from authz.access import Access, chosen
+from authz.access import Access, chosen, limits_of
 from authz.contracts import Scheme
 from authz.denials import MALFORMED, NO_ROUTE, UNSAFE_PATH
 from authz.document import (
@@ -321,6 +321,7 @@ def _route(service: ServiceEntry, entry: RouteEntry | None, document: Document) 
 
 def _access(service: ServiceEntry, entry: RouteEntry | None, document: Document) -> Access:
     own = entry.access if entry is not None else None
+    own_limits = limits_of(own)
     grant = _part("grant", own, service.access)
     return Access(
         service=service.id,
@@ -332,6 +333,13 @@ def _access(service: ServiceEntry, entry: RouteEntry | None, document: Document)
             group.id: rules
             for group in document.groups
             if group.tenant == service.tenant and (rules := chosen(group.access))
+        },
+        limits=(limits_of(service.access) or ()) if own_limits is None else own_limits,
+        limits_of="service" if own_limits is None else "route",
+        group_limits={
+            group.id: found
+            for group in document.groups
+            if group.tenant == service.tenant and (found := limits_of(group.access))
         },
     )
 

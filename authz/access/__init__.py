@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType, defstruct
 
-from authz.access import grants
+from authz.access import grants, limits
+from authz.access.limits import Counted, Limit, Owner
 from authz.access.rule import Call, Rule
 from authz.values import Consumer, Grant
 
@@ -28,7 +29,10 @@ def field_of(kind: str) -> str:
 #: The `access` of a consumer or a group in a document: settings by rule.
 ConsumerAccess = defstruct(
     "ConsumerAccess",
-    [(field_of(kind), rule | UnsetType, UNSET) for kind, rule in RULES.items()],
+    [
+        *((field_of(kind), rule | UnsetType, UNSET) for kind, rule in RULES.items()),
+        ("limits", list[Limit] | UnsetType, UNSET),
+    ],
     rename={field_of(kind): kind for kind in RULES},
     forbid_unknown_fields=True,
     frozen=True,
@@ -55,8 +59,8 @@ class Access(Struct, frozen=True, dict=True):
     """What a route asks of its callers. `asks` is false where that is nothing, unless a consumer
     brings rules of its own.
 
-    `rules` are the service's, or the route's in their place. `group_grants` and `group_rules` are
-    by group, and of every route alike.
+    `rules` are the service's, or the route's in their place, and so are `limits`. `group_grants`,
+    `group_rules` and `group_limits` are by group, and of every route alike.
     """
 
     service: str
@@ -65,10 +69,14 @@ class Access(Struct, frozen=True, dict=True):
     rules: tuple[Rule, ...] = ()
     group_grants: Mapping[str, tuple[Grant, ...]] = {}
     group_rules: Mapping[str, Mapping[str, Rule]] = {}
+    limits: tuple[Limit, ...] = ()
+    limits_of: Owner = "service"
+    group_limits: Mapping[str, tuple[Limit, ...]] = {}
 
     @cached_property
     def asks(self) -> bool:
-        return bool(self.requires_grant or self.rules or self.group_rules)
+        rules = self.requires_grant or self.rules or self.group_rules
+        return bool(rules or self.limits or self.group_limits)
 
     def require(self, call: Call) -> None:
         """Raises `Denied` unless this caller may make this call."""
@@ -76,6 +84,22 @@ class Access(Struct, frozen=True, dict=True):
             grants.require(call, tuple(self._grants(call.consumer)))
         for rule in (*self.rules, *self._own(call.consumer)):
             rule.require(call)
+
+    def counted(self, call: Call) -> list[Counted]:
+        """The limits that this call has to meet."""
+        found: list[Counted] = []
+        if self.limits:
+            name = self.service if self.limits_of == "service" else f"{self.service}/{self.route}"
+            found += limits.counted(self.limits_of, name, self.limits, call)
+        own = limits_of(call.consumer.access)
+        if own is not None:
+            return [
+                *found,
+                *limits.counted("consumer", limits.part(call.consumer.username), own, call),
+            ]
+        for group in call.consumer.groups if self.group_limits else ():
+            found += limits.counted("group", group, self.group_limits.get(group, ()), call)
+        return found
 
     def _grants(self, consumer: Consumer) -> Iterator[Grant]:
         yield from consumer.grants
@@ -98,3 +122,9 @@ def chosen(access: Any) -> dict[str, Rule]:
         return {}
     fields = ((kind, getattr(access, field_of(kind))) for kind in RULES)
     return {kind: rule for kind, rule in fields if rule is not UNSET}
+
+
+def limits_of(access: Any) -> tuple[Limit, ...] | None:
+    """The limits of a document's `access`; None where it does not say."""
+    said = UNSET if access is None else access.limits
+    return None if said is UNSET else tuple(said)

@@ -15,8 +15,10 @@ import msgspec
 from msgspec import Struct
 
 from authz.contracts import Observer, StoreDown
+from authz.quotas import Quota, Spent
 from authz.schemes import SCHEMES
 from authz.secrets import KeyRing, KeyRingError, KeyRingVault
+from authz.store.counters import Counters
 from authz.store.keys import Keys
 from authz.store.lookups import Records
 from authz.store.records import Codec, ConsumerRecord, CredentialRecord, Epoch, Locator
@@ -73,6 +75,8 @@ class Silent(Observer):
 
     def refused(self, kind: str) -> None: ...
 
+    def limited(self, service: str, limit: str, result: str) -> None: ...
+
     def change_lag(self, seconds: float) -> None: ...
 
     def key_set(self, error: str | None) -> None: ...
@@ -87,6 +91,7 @@ class Catalog:
         self.vault = KeyRingVault(ring)
         self._store = RedisStore(target, PATIENCE, Silent())
         self._records = Records(self._store, self.keys, self.codec)
+        self._counters = Counters(self._store, self.keys, Silent())
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -128,6 +133,10 @@ class Catalog:
     def is_claimed(self, tenant: str, nonce: str) -> bool:
         """Whether a nonce was used."""
         return self._store.read([self.keys.nonce(tenant, nonce)]) != [None]
+
+    def standings(self, tenant: str, quotas: Sequence[Quota]) -> Spent:
+        """How limits would stand after one more request, of which nothing is taken."""
+        return self._counters.look(tenant, quotas)
 
     def names(self) -> Iterator[list[ConsumerName]]:
         """All consumers' names in batches, in no order; one may come twice."""

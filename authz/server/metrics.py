@@ -35,6 +35,7 @@ UNKNOWN_REFUSED = Counter(
     "Records not asked of the store, since too many were asked for that are not there.",
     ["kind"],
 )
+LIMITS = Counter("authz_limits", "Limits asked.", ["service", "limit", "result"])
 CHANGE_LAG = Histogram(
     "authz_change_lag_seconds",
     "From a change's writing to when a worker forgot what it knew, by the store's clock.",
@@ -107,6 +108,9 @@ class Recorder:
 
     def refused(self, kind: str) -> None:
         self._child(UNKNOWN_REFUSED, kind).inc()
+
+    def limited(self, service: str, limit: str, result: str) -> None:
+        self._child(LIMITS, service, limit, result).inc()
 
     def change_lag(self, seconds: float) -> None:
         CHANGE_LAG.observe(seconds)

@@ -11,6 +11,7 @@ from authz.contracts import Observer
 from authz.jose.key_set import KeySet
 from authz.secrets import KeyRing
 from authz.store.cache import Cache
+from authz.store.counters import Counters
 from authz.store.fetching import Fetcher
 from authz.store.key_sets import KeySets
 from authz.store.keys import Keys
@@ -101,7 +102,8 @@ def open_store(
         stale_seconds=settings.jwks_stale_seconds,
         waiters=settings.jwks_waiters,
     )
-    sources = Sources(keys, ring, cache, Passwords(), Remembered(), key_sets, redis)
+    counters = Counters(redis, keys, observer)
+    sources = Sources(keys, ring, cache, Passwords(), Remembered(), key_sets, redis, counters)
     return Store(
         keys=keys,
         codec=codec,
