@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -42,8 +42,8 @@ class Worker:
 
     def __init__(self, url: str) -> None:
         self.told, self.now = Told(), 1000.0
-        redis = RedisStore(Target(url), 5.0, self.told)
-        self.counters = Counters(redis, Keys("authz"), self.told, lambda: self.now)
+        self.store = RedisStore(Target(url), 5.0, self.told)
+        self.counters = Counters(self.store, Keys("authz"), self.told, lambda: self.now)
 
     def spend(self, *quotas: Quota, nonce: str = "") -> Spent:
         return self.counters.spend("", quotas, self.onces(nonce))
@@ -57,8 +57,11 @@ class Worker:
 
 
 @pytest.fixture
-def workers(store: Valkey) -> list[Worker]:
-    return [Worker(store.url) for _ in range(WORKERS)]
+def workers(store: Valkey) -> Iterator[list[Worker]]:
+    made = [Worker(store.url) for _ in range(WORKERS)]
+    yield made
+    for worker in made:
+        worker.store.close()
 
 
 @pytest.fixture
@@ -221,6 +224,7 @@ def test_a_store_that_dies(own_valkey: Valkey) -> None:
             worker.spend(LEASED, exact)
     assert worker.told.limits["limit", "away"] == 2
     own_valkey.start()
-    worker.counters._store.reopen("k")
+    worker.store.reopen("k")
     assert not worker.spend(exact).refused
     assert [worker.recall(LEASED).refused for _ in range(8)] == [False] * 8
+    worker.store.close()

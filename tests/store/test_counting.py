@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -24,8 +24,10 @@ BUCKET = Quota("b", 3, MINUTE, 2)
 
 
 @pytest.fixture
-def redis(store: Valkey) -> RedisStore:
-    return store_at(store.url)
+def redis(store: Valkey) -> Iterator[RedisStore]:
+    made = store_at(store.url)
+    yield made
+    made.close()
 
 
 def spend(
