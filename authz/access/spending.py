@@ -66,9 +66,8 @@ def told(counted: Sequence[Counted], standings: Sequence[Standing | None], call:
             ("x-ratelimit-remaining", str(standing.remaining)),
             ("x-ratelimit-reset", str(_seconds(standing.reset))),
         )
-    policies = (
-        f'"{c.quota.limit}";q={c.quota.most};w={_seconds(c.quota.window)}' for c, _ in known
-    )
+    shown = (each.quota for each in counted if each.limit.headers)
+    policies = (f'"{q.limit}";q={q.most};w={_seconds(q.window)}' for q in shown)
     states = (f'"{c.quota.limit}";r={s.remaining};t={_seconds(s.reset)}' for c, s in known)
     return ("ratelimit-policy", ", ".join(policies)), ("ratelimit", ", ".join(states))
 
