@@ -10,7 +10,7 @@ many, and at the most one share less one for each process too few.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 
 from msgspec import Struct
@@ -64,6 +64,8 @@ class Counters:
         self._observer = observer
         self._clock = clock
         self._shares: dict[str, _Share] = {}
+        #: Of which a thread fetches a share.
+        self._fetching: set[str] = set()
         self._lock = threading.Lock()
 
     def recall(self, tenant: str, quotas: Sequence[Quota], onces: Sequence[Once]) -> Spent:
@@ -91,22 +93,21 @@ class Counters:
         names = self._names(tenant, quotas)
         uses = [Use(self._keys.nonce(tenant, once.nonce), once.seconds) for once in onces]
         now = self._clock()
-        held = self._hold(names, quotas, now)
-        asked = [index for index in range(len(quotas)) if index not in held]
+        held, wanted = self._hold(names, quotas, now)
+        spent = None
         try:
-            replayed, taken = self._ask(uses, names, quotas, asked)
+            replayed, taken = self._ask(uses, names, quotas, wanted)
+            if replayed is not None:
+                spent = Spent(replayed=replayed)
+                return spent
+            spent = Spent(_standings(taken, held, len(quotas), now))
+            self._keep(names, quotas, taken, refused=spent.refused, now=now)
+            return self._told(quotas, spent)
         except StoreDown:
-            self._release(held.values())
             self._count(quotas, AWAY)
             raise
-        found = dict(zip(asked, taken, strict=True)) if replayed is None else {}
-        spent = Spent((), replayed)
-        if replayed is None:
-            spent = Spent(_standings(found, held, len(quotas), now))
-            self._keep(names, quotas, found, refused=spent.refused, now=now)
-        if spent.refused:
-            self._release(held.values())
-        return spent if replayed is not None else self._told(quotas, spent)
+        finally:
+            self._release(names, held, wanted, unused=spent is None or spent.refused)
 
     def look(self, tenant: str, quotas: Sequence[Quota]) -> Spent:
         """What would become of one more request; nothing is taken. For commands."""
@@ -120,18 +121,18 @@ class Counters:
     # -- the store ---------------------------------------------------------------------------------
 
     def _ask(
-        self, uses: list[Use], names: list[str], quotas: Sequence[Quota], asked: list[int]
-    ) -> tuple[int | None, list[Taken]]:
+        self, uses: list[Use], names: list[str], quotas: Sequence[Quota], wanted: dict[int, int]
+    ) -> tuple[int | None, dict[int, Taken]]:
         """One script for all, unless a cluster has what is used once in other slots than counters:
         there each is used first, and given back where a limit refuses."""
-        if asked and not self._store.divided:
-            return self._run(uses, names, quotas, asked)
+        if wanted and not self._store.divided:
+            return self._run(uses, names, quotas, wanted)
         for index, use in enumerate(uses):
             if not self._store.claim(use.key, use.seconds):
                 self._give_back(uses[:index])
-                return index, []
-        taken = self._run([], names, quotas, asked)[1] if asked else []
-        if any(each.standing.wait for each in taken):
+                return index, {}
+        taken = self._run([], names, quotas, wanted)[1] if wanted else {}
+        if any(each.standing.wait for each in taken.values()):
             self._give_back(uses)
         return None, taken
 
@@ -140,12 +141,13 @@ class Counters:
             self._store.delete([use.key])
 
     def _run(
-        self, uses: list[Use], names: list[str], quotas: Sequence[Quota], asked: list[int]
-    ) -> tuple[int | None, list[Taken]]:
-        wanted = [quotas[index].lease or 1 for index in asked]
-        argv = counting.arguments(uses, [quotas[index] for index in asked], wanted)
-        keys = [use.key for use in uses] + [names[index] for index in asked]
-        return counting.result(self._store.evaluate(counting.SPEND, keys, argv))
+        self, uses: list[Use], names: list[str], quotas: Sequence[Quota], wanted: dict[int, int]
+    ) -> tuple[int | None, dict[int, Taken]]:
+        asked = [quotas[index] for index in wanted]
+        argv = counting.arguments(uses, asked, list(wanted.values()))
+        keys = [use.key for use in uses] + [names[index] for index in wanted]
+        replayed, taken = counting.result(self._store.evaluate(counting.SPEND, keys, argv))
+        return replayed, dict(zip(wanted, taken, strict=False))
 
     # -- what is remembered ------------------------------------------------------------------------
 
@@ -167,17 +169,39 @@ class Counters:
         shares = (self._share(*each, now) for each in zip(names, quotas, strict=True))
         return {n: s for n, s in enumerate(shares) if s is not None and s.left > 0}
 
-    def _hold(self, names: list[str], quotas: Sequence[Quota], now: float) -> dict[int, _Share]:
-        """Take one of each share that has one."""
+    def _hold(
+        self, names: list[str], quotas: Sequence[Quota], now: float
+    ) -> tuple[dict[int, _Share], dict[int, int]]:
+        """(shares of which one was taken, how many are to be asked for of the others), by index.
+        While one thread fetches a share, others ask for no more than they need: a process never
+        has more than one."""
         with self._lock:
             held = self._held(names, quotas, now)
             for share in held.values():
                 share.left -= 1
-            return held
+            wanted = {}
+            for index, (name, quota) in enumerate(zip(names, quotas, strict=True)):
+                if index not in held:
+                    fetching = quota.lease > 1 and name not in self._fetching
+                    wanted[index] = quota.lease if fetching else 1
+                    if fetching:
+                        self._fetching.add(name)
+            return held, wanted
 
-    def _release(self, held: Iterable[_Share]) -> None:
+    def _release(
+        self,
+        names: list[str],
+        held: dict[int, _Share],
+        wanted: dict[int, int],
+        *,
+        unused: bool,
+    ) -> None:
+        """The end of what `_hold` began."""
         with self._lock:
-            for share in held:
+            for index, count in wanted.items():
+                if count > 1:  # else another thread fetches it
+                    self._fetching.discard(names[index])
+            for share in held.values() if unused else ():
                 share.left += 1
 
     def _keep(
@@ -224,7 +248,7 @@ class Counters:
 
 
 def _standings(
-    found: dict[int, Taken], held: dict[int, _Share], count: int, now: float
+    found: Mapping[int, Taken], held: dict[int, _Share], count: int, now: float
 ) -> list[Standing | None]:
     return [
         found[index].standing if index in found else held[index].standing(now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -148,6 +149,34 @@ def test_a_share_is_served_from_memory(workers: list[Worker]) -> None:
     assert one.told.calls == calls
     assert one.spend(quota).refused
     assert one.told.limits["", "allowed"] == 10
+
+
+def test_a_process_never_has_more_than_one_share(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes while one is fetched gets one request, and no share."""
+    fetch = worker.store.evaluate
+    others: list[Any] = []
+
+    def evaluate(*args: Any) -> Any:
+        answer = fetch(*args)
+        if not others:
+            others.append(None)
+            others.extend(worker.spend(LEASED) for _ in "ab")
+        return answer
+
+    monkeypatch.setattr(worker.store, "evaluate", evaluate)
+    worker.spend(LEASED)
+    assert [other.refused for other in others[1:]] == [False, False]
+    [look] = worker.counters.look("", [LEASED]).standings
+    assert look is not None
+    assert look.remaining == 100 - 10 - 2 - 1
+    assert [worker.recall(LEASED).refused for _ in range(9)] == [False] * 9
+    with pytest.raises(NotCached):
+        worker.recall(LEASED)
+    # What the first of them fetched, another may fetch anew.
+    worker.spend(LEASED)
+    assert not worker.recall(LEASED).refused
 
 
 def test_a_share_ends_with_its_window(worker: Worker) -> None:
