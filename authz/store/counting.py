@@ -2,7 +2,7 @@
 
 A window's counter is when it began and how many were let in; a bucket's is when it was last looked
 at and how much is in it, in units of which one request is `window` and one millisecond drains
-`most`, so that all of it is whole numbers. Each goes by itself when it says nothing any more.
+`most`, so that all of it is whole numbers. Each goes by itself soon after it says nothing any more.
 """
 
 from __future__ import annotations
@@ -93,11 +93,12 @@ if refused then
   for row = 2, #answer, 4 do answer[row] = answer[row] + answer[row + 3] end
 elseif not looking then
   for i = 1, #kept do
-    redis.call('SET', writes[i][1], writes[i][2], 'PX', string.format('%.0f', math.max(1, writes[i][3])))
+    -- Some seconds longer than it says anything, for a clock that is set back by less.
+    redis.call('SET', writes[i][1], writes[i][2], 'PX', string.format('%.0f', writes[i][3] + 5000))
   end
 end
 return answer
-""")  # noqa: E501
+""")
 
 
 class Use(Struct, frozen=True):
