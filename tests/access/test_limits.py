@@ -123,6 +123,10 @@ groups:
         "allow",
         "allow",
     ]
+    together = {
+        name: used for (_, name), (_, used) in made.memory.counters.items() if "/group/" in name
+    }
+    assert together == {"group/g/group/g/86400000": 2, "group/h/group/h/60000": 1}
     own = gateway("", "limits: [{requests: 2, per: hour}]", groups)
     assert outcomes(own, *[call("a1")] * 3) == ["allow", "allow", "consumer/consumer/hour"]
 

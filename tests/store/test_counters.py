@@ -201,6 +201,16 @@ def test_a_share_is_given_back_when_another_limit_refuses(worker: Worker) -> Non
         worker.recall(LEASED)
 
 
+def test_a_share_serves_beside_an_exact_limit(worker: Worker) -> None:
+    """It is taken from as well, and the store is asked for the other alone."""
+    exact = Quota("w", 50, HOUR)
+    assert [worker.spend(LEASED, exact).refused for _ in range(10)] == [False] * 10
+    with pytest.raises(NotCached):
+        worker.recall(LEASED)
+    looks = worker.counters.look("", [LEASED, exact]).standings
+    assert [look.remaining for look in looks if look is not None] == [89, 39]
+
+
 def test_a_nonce_is_never_served_from_memory(worker: Worker) -> None:
     worker.spend(LEASED)
     with pytest.raises(NotCached):

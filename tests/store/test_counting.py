@@ -137,7 +137,7 @@ def test_a_share_is_what_is_left_of_it(redis: RedisStore) -> None:
     assert [each.standing.remaining for each in given] == [7, 2, 0, 0]
 
 
-def test_a_clock_that_is_set_back(redis: RedisStore) -> None:
+def test_a_clock_that_is_set_back(redis: RedisStore, store: Valkey) -> None:
     """It ends no window early, gives nothing away, and delays nobody for more than a window."""
     for quota in (WINDOW, WINDOW, WINDOW, BUCKET, BUCKET):
         spend(redis, quota)
@@ -146,6 +146,8 @@ def test_a_clock_that_is_set_back(redis: RedisStore) -> None:
     assert standing(redis, WINDOW, before + MINUTE) == Standing(2, MINUTE)
     assert standing(redis, BUCKET, before) == Standing(0, 40_000, 20_000)
     assert standing(redis, BUCKET, before + 20_000) == Standing(0, 40_000)
+    standing(redis, BUCKET, before)
+    assert store.client().pttl(KEYS.counter("", "b")) > 0
 
 
 def test_a_limit_that_is_lowered_or_raised(redis: RedisStore) -> None:
