@@ -10,7 +10,13 @@ import msgspec
 import typer
 
 from authz import __version__
-from authz.admin import commands, document_commands, explain_command, sign_command
+from authz.admin import (
+    commands,
+    document_commands,
+    examples_command,
+    explain_command,
+    sign_command,
+)
 from authz.admin.catalog import Unknown
 from authz.admin.credentials import Refused
 from authz.admin.options import with_settings
@@ -55,6 +61,7 @@ app = typer.Typer(
 app.registered_commands.extend(document_commands.app.registered_commands)
 app.registered_commands.extend(sign_command.app.registered_commands)
 app.registered_commands.extend(explain_command.app.registered_commands)
+app.registered_commands.extend(examples_command.app.registered_commands)
 app.registered_commands.extend(bench_command.app.registered_commands)
 app.add_typer(commands.consumer, name="consumer")
 app.add_typer(commands.credential, name="credential")

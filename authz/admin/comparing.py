@@ -96,7 +96,7 @@ class Comparison:
         return iter(made)
 
     def _seal_share(self, share: list[tuple[Placed, int, Account | None]]) -> list[_Sealed]:
-        return [_seal(*job, self._catalog.vault, self._at) for job in share]
+        return [seal(*job, self._catalog.vault, self._at) for job in share]
 
     def _compare(
         self,
@@ -110,7 +110,7 @@ class Comparison:
         before = known.credentials if known is not None else _NOTHING
         after = {i: held for i, held in before.items() if not held[1].managed}
         after.update((identifier, one.held) for identifier, one in sealed.items())
-        record = _consumer_record(placed.entry, {i: after[i][0] for i in sorted(after)})
+        record = consumer_record(placed.entry, {i: after[i][0] for i in sorted(after)})
         self._unit += 1
         if known is None or known.consumer != record:
             rows.append(self._row(self._keys.consumer(*name), record, member(name)))
@@ -194,7 +194,7 @@ def _twice(taken: Taken, batch: Iterable[Placed]) -> str:
 # -- records ---------------------------------------------------------------------------------------
 
 
-def _seal(placed: Placed, number: int, known: Account | None, vault: Vault, at: float) -> _Sealed:
+def seal(placed: Placed, number: int, known: Account | None, vault: Vault, at: float) -> _Sealed:
     consumer = placed.entry
     entry: Any = consumer.credentials[number]
     kind, draft = draft_of(entry)
@@ -227,7 +227,7 @@ def _instant(value: datetime | msgspec.UnsetType | None) -> float:
     return value.timestamp() if isinstance(value, datetime) else 0.0
 
 
-def _consumer_record(entry: ConsumerEntry, credentials: dict[str, Locator]) -> ConsumerRecord:
+def consumer_record(entry: ConsumerEntry, credentials: dict[str, Locator]) -> ConsumerRecord:
     return ConsumerRecord(
         username=entry.username,
         tenant=entry.tenant,
