@@ -114,14 +114,24 @@ def test_the_clock_is_the_examples_own(run: Run, at: str, expect: str) -> None:
 
 def test_what_may_be_used_once_is_used_up_by_the_first(run: Run) -> None:
     """`again` sends the same request; the next example knows nothing of it."""
-    signed = only("allow alice/mac", "/signed", ", as: alice, again: deny replayed")
-    result = run(signed + signed + only("allow", "/signed", ", as: alice, again: allow"))
+    request = "{url: https://api.example.com/signed, headers: {x-nonce: n1}}"
+    signed = only("allow alice/mac", request, ", as: alice, again: deny replayed")
+    result = run(signed + signed + only("allow", request, ", as: alice, again: allow"))
 
     assert result.exit_code == 1
     assert result.output.count("✓ it") == 2
     assert "✗ it, again" in result.output
     assert "expected  allow" in result.output
     assert "actual    deny 401 replayed (the nonce was used before)" in result.output
+
+
+def test_the_explanation_is_of_the_request_that_was_sent(run: Run) -> None:
+    """Not of one that comes after it: its nonce was not used up then."""
+    result = run(only("deny", "/signed", ", as: alice"))
+
+    assert result.exit_code == 1
+    assert "hmac-auth: proven" in result.output
+    assert "decision: allowed" in result.output
 
 
 def test_a_difference_says_what_the_reason_means_and_how_it_came_to_it(run: Run) -> None:
