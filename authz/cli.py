@@ -15,6 +15,7 @@ from authz.admin import (
     document_commands,
     examples_command,
     explain_command,
+    grant_commands,
     sign_command,
 )
 from authz.admin.catalog import Unknown
@@ -66,6 +67,7 @@ app.registered_commands.extend(bench_command.app.registered_commands)
 app.add_typer(commands.consumer, name="consumer")
 app.add_typer(commands.credential, name="credential")
 app.add_typer(commands.keyring, name="keyring")
+app.add_typer(grant_commands.grant, name="grant")
 
 
 def _version(wanted: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from authz.admin.credentials import Refused, Validity, describe
 from authz.admin.listing import Listing
 from authz.admin.options import Tenant, with_catalog
 from authz.admin.terminal import Row, err, out, print_rows
+from authz.admin.typed import written
 from authz.schemes import SCHEMES
 from authz.secrets import create_keyring
 from authz.store.records import ConsumerRecord, CredentialRecord
@@ -116,8 +117,8 @@ def _consumer_row(record: ConsumerRecord) -> Row:
         "tenant": record.tenant,
         "groups": list(record.groups),
         "disabled": record.disabled,
-        "not_before": _instant(record.not_before),
-        "expires_at": _instant(record.expires_at),
+        "not_before": written(record.not_before),
+        "expires_at": written(record.expires_at),
         "credentials": list(record.credentials),
         "from": "document" if record.managed else "command",
     }
@@ -252,15 +253,11 @@ def _rows(account: Account) -> Iterator[Row]:
 def _credential_row(record: CredentialRecord) -> Row:
     shown = describe(record)
     return shown | {
-        "not_before": _instant(record.not_before),
-        "expires_at": _instant(record.expires_at),
-        "created_at": _instant(record.created_at),
+        "not_before": written(record.not_before),
+        "expires_at": written(record.expires_at),
+        "created_at": written(record.created_at),
         "from": "document" if shown.pop("managed") else "command",
     }
-
-
-def _instant(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}" if seconds else ""
 
 
 # -- key ring --------------------------------------------------------------------------------------

@@ -110,7 +110,8 @@ class Comparison:
         before = known.credentials if known is not None else _NOTHING
         after = {i: held for i, held in before.items() if not held[1].managed}
         after.update((identifier, one.held) for identifier, one in sealed.items())
-        record = consumer_record(placed.entry, {i: after[i][0] for i in sorted(after)})
+        places = {i: after[i][0] for i in sorted(after)}
+        record = consumer_record(placed.entry, places, known.consumer if known else None)
         self._unit += 1
         if known is None or known.consumer != record:
             rows.append(self._row(self._keys.consumer(*name), record, member(name)))
@@ -195,6 +196,7 @@ def _twice(taken: Taken, batch: Iterable[Placed]) -> str:
 
 
 def seal(placed: Placed, number: int, known: Account | None, vault: Vault, at: float) -> _Sealed:
+    """A document's credential as it will be stored. Raises `DocumentError` with its place."""
     consumer = placed.entry
     entry: Any = consumer.credentials[number]
     kind, draft = draft_of(entry)
@@ -227,7 +229,12 @@ def _instant(value: datetime | msgspec.UnsetType | None) -> float:
     return value.timestamp() if isinstance(value, datetime) else 0.0
 
 
-def consumer_record(entry: ConsumerEntry, credentials: dict[str, Locator]) -> ConsumerRecord:
+def consumer_record(
+    entry: ConsumerEntry, credentials: dict[str, Locator], known: ConsumerRecord | None
+) -> ConsumerRecord:
+    """A document's consumer as it will be stored; `known` is what is stored of it now."""
+    # What the commands granted stays, as what they issued does.
+    own = () if known is None else tuple(grant for grant in known.grants if not grant.managed)
     return ConsumerRecord(
         username=entry.username,
         tenant=entry.tenant,
@@ -237,6 +244,8 @@ def consumer_record(entry: ConsumerEntry, credentials: dict[str, Locator]) -> Co
         disabled=entry.disabled,
         not_before=_instant(entry.not_before),
         expires_at=_instant(entry.expires_at),
+        grants=(*(grant.granted() for grant in entry.grants), *own),
+        access=entry.access,
         managed=True,
         credentials=credentials,
     )

@@ -56,7 +56,7 @@ class Offline:
             name = (placed.entry.tenant, placed.entry.username)
             if name in self._consumers:
                 raise DocumentError(f"{placed.at}username: {name[1]!r} is already taken")
-            self._consumers[name] = consumer_record(placed.entry, {})
+            self._consumers[name] = consumer_record(placed.entry, {}, None)
             for number in range(len(placed.entry.credentials)):
                 self._take(placed, number, vault)
         return self

@@ -20,7 +20,7 @@ from authz.admin.offline import Offline
 from authz.admin.outcomes import Difference, Outcome, differences, outcome
 from authz.documents import load
 from authz.plain import DocumentError
-from authz.routes import Route, RouteTable
+from authz.routes import Route, RouteTable, known_routes, require_known
 from authz.secrets import KeyRing
 from authz.values import Body, Denied, Headers, Request, raw
 
@@ -50,7 +50,9 @@ def gateway(documents: Sequence[Path], ring: KeyRing | None = None) -> Gateway:
         routes = RouteTable(files.policy)
     except DocumentError as error:
         raise DocumentError(files.located(str(error))) from None
-    placed = list(files.entries())
+    known, placed = known_routes(files.policy), list(files.entries())
+    for each in placed:
+        require_known(each.at, each.entry.grants, known, each.entry.tenant)
     entries = {(each.entry.tenant, each.entry.username): each.entry for each in placed}
     return Gateway(routes, Offline(ring).load(placed), People(entries))
 
