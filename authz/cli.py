@@ -16,6 +16,7 @@ from authz.admin import (
     examples_command,
     explain_command,
     grant_commands,
+    import_command,
     sign_command,
 )
 from authz.admin.catalog import Unknown
@@ -63,6 +64,7 @@ app.registered_commands.extend(document_commands.app.registered_commands)
 app.registered_commands.extend(sign_command.app.registered_commands)
 app.registered_commands.extend(explain_command.app.registered_commands)
 app.registered_commands.extend(examples_command.app.registered_commands)
+app.registered_commands.extend(import_command.app.registered_commands)
 app.registered_commands.extend(bench_command.app.registered_commands)
 app.add_typer(commands.consumer, name="consumer")
 app.add_typer(commands.credential, name="credential")

@@ -107,17 +107,22 @@ def _show(found: list[tuple[Path, Tried]], *, several: bool) -> None:
     for file, tried in found:
         name = f"{file}: {tried.name}" if several else tried.name
         if not tried.found:
-            out.print(f"[green]✓[/] {escape(clean(name))}")
+            _print("[green]✓[/] {}", name)
             continue
         failed += 1
-        out.print(f"[red]✗[/] {escape(clean(name))}")
+        _print("[red]✗[/] {}", name)
         for each in tried.found:
-            out.print(f"    {escape(each.what)}")
-            out.print(f"      expected  [green]{escape(clean(each.expected or 'none'))}[/]")
-            out.print(f"      actual    [red]{escape(clean(each.actual or 'none'))}[/]")
+            _print("    {}", each.what)
+            _print("      expected  [green]{}[/]", each.expected or "none")
+            _print("      actual    [red]{}[/]", each.actual or "none")
         for step in tried.steps:
-            out.print(f"      [dim]{escape(clean(f'{step.title}: {step.outcome}'))}[/]")
+            _print("      [dim]{}[/]", f"{step.title}: {step.outcome}")
     out.print(f"{len(found)} examples, {len(found) - failed} as expected, {failed} not")
+
+
+def _print(form: str, text: str) -> None:
+    """A line with a text of the file's, or of the request's, as it is."""
+    out.print(form.format(escape(clean(text))), emoji=False)
 
 
 def _plain(file: Path, tried: Tried) -> dict[str, Any]:

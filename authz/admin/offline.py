@@ -26,7 +26,9 @@ _HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, hash_len=16,
 _NOBODY = _HASHER.hash("nobody", salt=bytes(16))
 
 
-class _CheapVault(KeyRingVault):
+class CheapVault(KeyRingVault):
+    """A vault for what is never stored."""
+
     def hash_password(self, password: str) -> str:
         return _HASHER.hash(password.encode("utf-8", "surrogateescape"))
 
@@ -41,7 +43,7 @@ class Offline:
 
     def __init__(self, ring: KeyRing | None = None) -> None:
         self._given = ring is not None
-        self.ring = ring or _fresh_ring()
+        self.ring = ring or fresh_ring()
         self.at = 0.0
         self.unread: list[tuple[str, str, str]] = []
         self._consumers: dict[tuple[str, str], Consumer] = {}
@@ -51,7 +53,7 @@ class Offline:
 
     def load(self, entries: Iterable[Placed]) -> Offline:
         """Take consumers as an apply would. Raises `DocumentError` with the place."""
-        vault = _CheapVault(self.ring)
+        vault = CheapVault(self.ring)
         for placed in entries:
             name = (placed.entry.tenant, placed.entry.username)
             if name in self._consumers:
@@ -107,7 +109,8 @@ class Offline:
         return True
 
 
-def _fresh_ring() -> KeyRing:
+def fresh_ring() -> KeyRing:
+    """A key ring that nobody has."""
     return KeyRing.parse(f"k:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}")
 
 
