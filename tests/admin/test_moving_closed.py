@@ -29,7 +29,8 @@ def policies(document: dict[str, Any]) -> dict[str, object]:
         for route in service["routes"]:
             match = route["match"]
             name = f"{match['path']} {','.join(match.get('methods', []))}".strip()
-            found[name] = route.get("auth", service.get("auth"))
+            for host in service.get("hosts", [""]):
+                found[f"{host}{name}"] = route.get("auth", service.get("auth"))
     return found
 
 
@@ -54,6 +55,12 @@ def policies(document: dict[str, Any]) -> dict[str, object]:
          {"/*": {"key-auth": {}}, "/x/*": None}),
         (f"{{id: a, uri: /x, host: 'api.*', plugins: {{cas-auth: {{}}}}}}, "
          f"{{id: b, uri: /*, {KEY}}}", {"/*": {"key-auth": {}}, "/x": None}),
+        (f"{{id: a, uri: /x, hosts: [a.b, 'a.*'], plugins: {{cas-auth: {{}}}}}}, "
+         f"{{id: b, uri: /*, host: a.b, {KEY}}}, {{id: c, uri: /*, {KEY}}}",
+         {"a.b/*": {"key-auth": {}}, "a.b/x": None, "/*": {"key-auth": {}}, "/x": None}),
+        (f"{{id: a, uri: /x, host: 'a.*', plugins: {{cas-auth: {{}}}}}}, "
+         f"{{id: b, uri: /*, host: a.b, {KEY}}}",
+         {"a.b/*": {"key-auth": {}}, "a.b/x": None, "/x": None}),
         # What is not in the file, or not understood, is not left out of what is asked.
         (f"{{id: a, uri: /x, plugin_config_id: gone, {KEY}}}", {"/x": None}),
         (f"{{id: a, uri: /x, service_id: gone, {KEY}}}", {"/x": None}),

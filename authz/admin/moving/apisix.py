@@ -11,11 +11,12 @@ from urllib.parse import quote
 
 from authz.admin.moving.apisix_auth import MISSING, InForce, Plugins, in_force
 from authz.admin.moving.apisix_people import take_people
-from authz.admin.moving.names import is_host, plain_name_of
+from authz.admin.moving.names import plain_name_of
 from authz.admin.moving.people import People
 from authz.admin.moving.report import Path, Report
-from authz.admin.moving.routing import AS_IT_IS, Plain, Routing, Wanted
+from authz.admin.moving.routing import Routing
 from authz.admin.moving.source import Source, items, mapping, text, texts
+from authz.admin.moving.wanted import AS_IT_IS, Plain, Wanted
 from authz.schemes.settings import Profile
 
 PROFILE: Profile = "apisix-3.18"
@@ -117,9 +118,6 @@ class _Services:
                 conditioned = True
         if not paths:
             return
-        if bad := [host for host in hosts if not is_host(host)]:
-            self._report.left(at, f"the host {bad[0]!r} cannot be matched here")
-            hosts, conditioned = [], True
         wanted = Wanted(
             at=at,
             service=name,

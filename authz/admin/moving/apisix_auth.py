@@ -13,8 +13,8 @@ import msgspec
 from authz.access import RULES
 from authz.admin.moving.people import People
 from authz.admin.moving.report import Path, Report
-from authz.admin.moving.routing import NOBODY, Plain, Policy
 from authz.admin.moving.source import items, mapping
+from authz.admin.moving.wanted import NOBODY, Plain, Policy
 from authz.plain import place_first
 from authz.schemes import SCHEMES
 

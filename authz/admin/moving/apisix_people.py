@@ -10,8 +10,8 @@ from authz.admin.moving.apisix_auth import SCHEMES_THERE, Plugins, in_force
 from authz.admin.moving.names import id_of
 from authz.admin.moving.people import People
 from authz.admin.moving.report import Path, Report
-from authz.admin.moving.routing import Plain
 from authz.admin.moving.source import items, mapping, text
+from authz.admin.moving.wanted import Plain
 
 #: In standalone files a credential is a consumer whose id has this between owner and its own id.
 _BETWEEN = "/credentials/"

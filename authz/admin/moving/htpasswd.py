@@ -10,7 +10,7 @@ import re
 from authz.admin.moving.names import name_of
 from authz.admin.moving.people import People
 from authz.admin.moving.report import Report
-from authz.admin.moving.routing import Plain
+from authz.admin.moving.wanted import Plain
 from authz.secrets import check_password_hash
 
 _LINE = re.compile(r"[^:#\s][^:]*:\S+")

@@ -12,11 +12,12 @@ from urllib.parse import quote
 
 from authz.admin.moving.kong_auth import InForce, Plugins
 from authz.admin.moving.kong_people import LISTS, Consumers, own_plugins
-from authz.admin.moving.names import is_host, name_of
+from authz.admin.moving.names import name_of
 from authz.admin.moving.people import People
 from authz.admin.moving.report import Path, Report
-from authz.admin.moving.routing import AS_IT_IS, Plain, Routing, Wanted
+from authz.admin.moving.routing import Routing
 from authz.admin.moving.source import Source, items, mapping, text, texts
+from authz.admin.moving.wanted import AS_IT_IS, Plain, Wanted
 from authz.plain import DocumentError
 
 #: decK's references to its environment, as a gateway document spells them.
@@ -160,9 +161,6 @@ class _Services:
             return
         hosts = texts(route.get("hosts") or [])
         paths, conditioned = self._paths(at, texts(route.get("paths") or ["/"]))
-        if bad := [host for host in hosts if not is_host(host)]:
-            self._report.left(at, f"the host {bad[0]!r} cannot be matched here")
-            hosts, conditioned = [], True
         for condition in _CONDITIONS:
             if route.get(condition):
                 self._report.left((*at, condition), "cannot be asked for here")
@@ -189,6 +187,8 @@ class _Services:
                 found.append(f"{literal.rpartition('/')[0]}/*")
                 more = True
                 self._report.left(at, f"{path}: an expression cannot be matched here")
+            elif not path.startswith("/"):
+                self._report.left(at, f"{path!r}: no path begins so")
             elif path.endswith("/"):
                 found.append(f"{path}*")
             else:

@@ -15,8 +15,8 @@ from authz.access import RULES
 from authz.admin.moving.kong_schemes import SCHEMES_THERE
 from authz.admin.moving.names import id_of
 from authz.admin.moving.report import Path, Report
-from authz.admin.moving.routing import NOBODY, Plain, Policy
 from authz.admin.moving.source import texts
+from authz.admin.moving.wanted import NOBODY, Plain, Policy
 from authz.plain import place_first
 from authz.schemes import SCHEMES
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from authz.admin.moving.names import id_of
 from authz.admin.moving.people import People
 from authz.admin.moving.report import Path, Report
-from authz.admin.moving.routing import Plain
 from authz.admin.moving.source import items, text, texts
+from authz.admin.moving.wanted import Plain
 
 _SHA1 = re.compile(r"[0-9a-fA-F]{40}")
 #: Where credentials stand, in a consumer or at the top of a file: (list, scheme, fields there and

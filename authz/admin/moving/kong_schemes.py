@@ -7,8 +7,8 @@ from itertools import zip_longest
 from typing import Any
 
 from authz.admin.moving.report import Path
-from authz.admin.moving.routing import Plain
 from authz.admin.moving.source import texts
+from authz.admin.moving.wanted import Plain
 
 #: Told of what is changed or left.
 Tell = Callable[[Any, Path, str], None]

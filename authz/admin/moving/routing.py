@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 
-from authz.admin.moving.names import id_of
-from authz.admin.moving.report import Path, Report, shown
+from authz.admin.moving.names import id_of, is_host
+from authz.admin.moving.report import Report, shown
+from authz.admin.moving.wanted import NOBODY, Made, Plain, Policy, Wanted
 from authz.routes import canonical_path
 from authz.values import Denied
 
-Plain = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What a route asks of callers; without `auth` it admits nobody."""
-
-    auth: Plain | None = None
-    access: Plain = field(default_factory=dict)
-
-
-NOBODY = Policy()
-#: Characters of a path that are not to be percent-encoded.
-AS_IT_IS = "/-._~!$&'()*+,;=:@%"
-
-
-@dataclass
-class Wanted:
-    """A route of the source. `conditioned`: it is for fewer requests than its paths and methods
-    say, in a way that cannot be said here."""
-
-    at: Path
-    service: str
-    hosts: tuple[str, ...]
-    id: str
-    paths: tuple[str, ...]
-    methods: frozenset[str]
-    policy: Policy
-    conditioned: bool = False
-
-
-@dataclass
-class _Made:
-    at: Path
-    id: str
-    path: str
-    methods: frozenset[str]
-    policy: Policy
+_METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 
 
 class Routing:
@@ -57,12 +21,28 @@ class Routing:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._waiting: list[Wanted] = []
-        self._services: dict[tuple[str, tuple[str, ...]], list[_Made]] = {}
+        #: Routes for hosts that cannot be matched: which of the others these are is not known.
+        self._anywhere: list[Wanted] = []
+        self._services: dict[tuple[str, tuple[str, ...]], list[Made]] = {}
         self._ids: dict[tuple[str, tuple[str, ...]], set[str]] = {}
-        self._taken: dict[tuple[str, str], list[_Made]] = {}
+        self._taken: dict[tuple[str, str], list[Made]] = {}
 
     def add(self, wanted: Wanted) -> None:
         """Take a route, and report it; of a conditioned one, what becomes of it."""
+        known = frozenset(name for name in wanted.methods if _METHOD.fullmatch(name))
+        for name in sorted(wanted.methods - known):
+            self._report.left(wanted.at, f"no request has the method {name!r}")
+        if wanted.methods and not known:
+            return
+        wanted = replace(wanted, methods=known)
+        hosts = dict.fromkeys(host.lower() for host in wanted.hosts)
+        good = tuple(host for host in hosts if is_host(host))
+        if bad := [host for host in hosts if host not in good]:
+            self._report.left(wanted.at, f"the host {bad[0]!r} cannot be matched here")
+            self._anywhere.append(replace(wanted, hosts=(), conditioned=True))
+            if not good:
+                return
+        wanted = replace(wanted, hosts=good)
         self._waiting.append(wanted)
         what = f"route {wanted.id} of service {wanted.service}"
         if wanted.conditioned:
@@ -74,6 +54,9 @@ class Routing:
 
     def services(self) -> list[Plain]:
         """All of them. Conditioned routes give way to others."""
+        every = tuple({host: None for wanted in self._waiting for host in wanted.hosts})
+        for wanted in self._anywhere:
+            self._waiting += [wanted, *([replace(wanted, hosts=every)] if every else [])]
         for wanted in sorted(self._waiting, key=lambda each: each.conditioned):
             for number, path in enumerate(wanted.paths):
                 self._place(wanted, path, number)
@@ -91,7 +74,7 @@ class Routing:
             return
         free = []
         for host in wanted.hosts or ("",):
-            taken = self._taken.get((host.lower(), canonical), [])
+            taken = self._taken.get((host, canonical), [])
             others = [each for each in taken if _overlap(each.methods, wanted.methods)]
             if others:
                 self._beside(wanted, path, canonical, number, host, others)
@@ -111,7 +94,7 @@ class Routing:
         canonical: str,
         number: int,
         host: str,
-        others: list[_Made],
+        others: list[Made],
     ) -> None:
         """Another route is for the same requests: it does, if it asks for the same."""
         same = all(each.policy == wanted.policy for each in others)
@@ -148,29 +131,30 @@ class Routing:
         while identifier in ids:
             identifier = id_of(f"{identifier[:60]}-b")
         ids.add(identifier)
-        made = _Made(wanted.at, identifier, path, methods, policy)
+        made = Made(wanted.at, identifier, path, methods, policy)
         routes.append(made)
         for host in hosts or ("",):
-            self._taken.setdefault((host.lower(), canonical), []).append(made)
+            self._taken.setdefault((host, canonical), []).append(made)
 
     # -- as a document has it ----------------------------------------------------------------------
 
-    def _named(self) -> Iterable[tuple[tuple[str, tuple[str, ...]], list[_Made]]]:
+    def _named(self) -> Iterable[tuple[tuple[str, tuple[str, ...]], list[Made]]]:
         """By the ids that they get: a service whose routes have several sets of hosts is several
         services."""
-        names: dict[str, int] = {}
+        taken: set[str] = set()
         for (service, hosts), made in self._services.items():
-            names[service] = names.get(service, 0) + 1
-            name = service
-            if names[service] > 1:
-                name = f"{service}-{hosts[0].replace('*', 'any')}" if hosts else f"{service}-all"
-                self._report.changed(
-                    made[0].at,
-                    f"other hosts than the service's other routes: service {id_of(name)}",
+            name = id_of(service)
+            if name in taken:
+                name = id_of(
+                    f"{service}-{hosts[0].replace('*', 'any')}" if hosts else f"{service}-all"
                 )
-            yield (id_of(name), hosts), made
+                if name in taken:
+                    name = id_of(f"{service} {' '.join(hosts)}")
+                self._report.changed(made[0].at, f"its hosts are not the others': service {name}")
+            taken.add(name)
+            yield (name, hosts), made
 
-    def _service(self, name: str, hosts: tuple[str, ...], made: list[_Made]) -> Plain:
+    def _service(self, name: str, hosts: tuple[str, ...], made: list[Made]) -> Plain:
         service: Plain = {"id": name}
         if hosts:
             service["hosts"] = list(hosts)
@@ -182,7 +166,7 @@ class Routing:
         return service
 
 
-def _route(made: _Made, *, whole: bool) -> Plain:
+def _route(made: Made, *, whole: bool) -> Plain:
     match: Plain = {"path": made.path}
     if made.methods:
         match["methods"] = sorted(made.methods)
