@@ -11,7 +11,7 @@ from typing import Any
 from argon2 import PasswordHasher
 from argon2.low_level import Type
 
-from authz.admin.comparing import consumer_record, seal
+from authz.admin.comparing import Job, consumer_record, seal
 from authz.contracts import Fault, Lookup
 from authz.document import Placed, draft_of
 from authz.jose.key_set import KeySet
@@ -66,7 +66,7 @@ class Offline:
     def _take(self, placed: Placed, number: int, vault: KeyRingVault) -> None:
         entry = placed.entry
         try:
-            place, (at, record) = seal(placed, number, None, vault, 0.0)
+            place, (at, record) = seal(Job(placed, number, None), vault, 0.0)
         except DocumentError:
             kind, draft = draft_of(entry.credentials[number])
             if self._given or not _needs_ring(draft):
