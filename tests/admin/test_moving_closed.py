@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 import yaml
+from msgspec import Struct
 
+from authz.access import RULES
+from authz.admin.moving.apisix_auth import Plugins
 from authz.admin.moving.moved import move
+from authz.admin.moving.people import People
+from authz.admin.moving.report import Path as Path_
 from authz.admin.moving.report import Report
+from authz.admin.moving.wanted import NOBODY, Policy
 
 
 def moved(tmp_path: Path, text: str) -> tuple[dict[str, Any], Report]:
@@ -66,6 +72,9 @@ def policies(document: dict[str, Any]) -> dict[str, object]:
         (f"{{id: a, uri: /x, service_id: gone, {KEY}}}", {"/x": None}),
         ("{id: a, uri: /x, plugins: {key-auth: {headers: [a]}}}", {"/x": None}),
         ("{id: a, uri: /x, plugins: {key-auth: {}, opa: {}}}", {"/x": None}),
+        ("{id: a, uri: /x, plugins: {basic-auth: {}, key-auth: {headers: [a]}}}", {"/x": None}),
+        (f"{{id: a, uri: /x, methods: [a b], {KEY}}}, {{id: b, uri: /y, methods: [GET], {KEY}}}",
+         {"/y GET": {"key-auth": {}}}),
         ("{id: a, uri: /x, plugins: {key-auth: {}, forward-auth: {_meta: {disable: true}}}}",
          {"/x": {"key-auth": {}}}),
         ("{id: a, uri: /x, plugins: {multi-auth: {auth_plugins: [{key-auth: {}}, {jwe-decrypt: "
@@ -79,6 +88,30 @@ def test_a_doubt_admits_nobody(routes: str, expected: dict[str, object], tmp_pat
     assert policies(document) == expected
     if None in expected.values():
         assert report.counts()["left"] > 0
+
+
+class _Rule(Struct, forbid_unknown_fields=True):
+    allow_labels: dict[str, list[str]]
+
+
+def test_a_rule_that_documents_know_is_taken_under_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the very settings, if they are understood; else nobody passes."""
+    monkeypatch.setitem(RULES, "acl", _Rule)
+    report = Report(lambda path: 1)
+    plugins = Plugins(report, People(report, "api7", str))
+    key: tuple[Path_, dict[str, Any]] = ("a",), {}
+    good, bad = {"allow_labels": {"team": ["a"]}}, {"allow_labels": {}, "unheard_of": 1}
+
+    taken = plugins.policy({"key-auth": key, "acl": (("b",), good)}, ())
+    assert taken == Policy({"key-auth": {}}, {"acl": good})
+    assert plugins.policy({"key-auth": key, "acl": (("c",), bad)}, ()) == NOBODY
+    assert [(e.word, e.path) for e in report.entries()] == [
+        ("took", "b"),
+        ("took", "a"),
+        ("left", "c"),
+    ]
 
 
 def test_a_plugin_of_everything_is_of_every_route(tmp_path: Path) -> None:

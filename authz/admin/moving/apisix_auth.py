@@ -29,9 +29,10 @@ _GUARDS = {
     "dingtalk-auth", "feishu-auth", "forward-auth", "ip-restriction", "jwe-decrypt", "ldap-auth",
     "opa", "openid-connect", "saml-auth", "wolf-rbac",
 }  # fmt: skip
-#: Plugins that refuse requests for another reason than who sends them.
+#: Plugins that refuse requests for another reason than who sends them, or tell who that is.
 _FILTERS = {
-    "csrf", "limit-conn", "limit-count", "limit-req", "referer-restriction", "ua-restriction",
+    "attach-consumer-label", "csrf", "limit-conn", "limit-count", "limit-req",
+    "referer-restriction", "ua-restriction",
     "uri-blocker",
 }  # fmt: skip
 
