@@ -47,3 +47,35 @@ class Spent(Struct, frozen=True, gc=False):
         return self.replayed is not None or any(
             each is not None and each.wait for each in self.standings
         )
+
+
+#: What is kept of a quota: since when its window lasts, and how many it let in; of a bucket 0, and
+#: when it is empty, in a `most`th of a millisecond.
+Count = tuple[int, int]
+
+
+def reckon(quota: Quota, count: Count | None, now: int) -> tuple[Standing, Count]:
+    """How a quota stands after one more request at `now`, and what is to be kept. It says what the
+    store's script says, for those who have no store."""
+    since, used = count or (now, 0)
+    if not quota.burst:
+        if now >= since + quota.window:
+            since, used = now, 0
+        reset = since + quota.window - now
+        if used >= quota.most:
+            return Standing(0, reset, reset), (since, used)
+        return Standing(quota.most - used - 1, reset), (since, used + 1)
+    full = now * quota.most + quota.burst * quota.window
+    empty = max(used, now * quota.most)
+    over = empty + quota.window - full
+    if over > 0:
+        return Standing(0, _up(empty, quota.most) - now, _up(over, quota.most)), (0, empty)
+    return Standing(-over // quota.window, _up(empty + quota.window, quota.most) - now), (
+        0,
+        empty + quota.window,
+    )
+
+
+def _up(number: int, by: int) -> int:
+    """Divided, and rounded up."""
+    return -(-number // by)

@@ -12,14 +12,13 @@ import pytest
 
 from authz.admin.catalog import Silent
 from authz.contracts import StoreDown
-from authz.quotas import Quota, Standing
+from authz.quotas import Count, Quota, Standing, reckon
 from authz.store import counting
 from authz.store.counting import SPEND, Taken, Use
 from authz.store.keys import Keys
 from authz.store.redis import RedisStore
 from authz.store.target import Target
 from tests.store.test_redis import store_at
-from tests.support.memory import counted
 from tests.support.valkey import Valkey
 
 KEYS = Keys("authz")
@@ -96,15 +95,14 @@ def test_a_bucket_fills_evenly(redis: RedisStore) -> None:
 )
 def test_it_reckons_as_exact_fractions_do(redis: RedisStore, quota: Quota, seed: int) -> None:
     """Against another reckoning, without floating point, at random times."""
-    chance, now, count = random.Random(seed), NOW, (NOW, 0)
+    chance, now = random.Random(seed), NOW
+    count: Count | None = None
     usual = max(1, quota.window // quota.most)
     for number in range(60):
         now += chance.choice((0, 0, 0, 1, usual - 1, usual, usual + 1, quota.window - 1))
-        if not number:
-            count = (now, 0)
-        expected, after = counted(quota, count, now)
+        expected, after = reckon(quota, count, now)
         assert standing(redis, quota, now) == expected, number
-        count = count if expected.wait else after
+        count = after
 
 
 def test_all_or_nothing(redis: RedisStore, store: Valkey) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -14,7 +12,7 @@ from argon2.low_level import Type
 from authz.contracts import Fault
 from authz.document import ConsumerEntry, Document, credential_id, draft_of
 from authz.jose.key_set import KeySet
-from authz.quotas import Quota, Spent, Standing
+from authz.quotas import Quota, Spent, reckon
 from authz.secrets import KeyRing, KeyRingVault, verify_password
 from authz.values import Consumer, Credential, Once
 
@@ -132,8 +130,8 @@ class MemoryLookup:
         if used:
             return Spent((), used[0])
         names = [(self._tenant, quota.name) for quota in quotas]
-        counts = [memory.counters.get(name, (memory.milliseconds, 0)) for name in names]
-        found = [counted(*each, memory.milliseconds) for each in zip(quotas, counts, strict=True)]
+        counts = [memory.counters.get(name) for name in names]
+        found = [reckon(*each, memory.milliseconds) for each in zip(quotas, counts, strict=True)]
         spent = Spent([standing for standing, _ in found])
         if not spent.refused:
             memory.nonces.update(once.nonce for once in onces)
@@ -151,22 +149,3 @@ class MemoryLookup:
             return self._memory.key_sets[url]
         except KeyError:
             raise Fault("keys_unavailable") from None
-
-
-def counted(quota: Quota, count: tuple[int, int], now: int) -> tuple[Standing, tuple[int, int]]:
-    """How a quota stands after one more request at `now` (milliseconds), and its count then: since
-    when, and how many; of a bucket when its content is gone, in a `most`th of a millisecond."""
-    since, used = count
-    if not quota.burst:
-        if now >= since + quota.window:
-            since, used = now, 0
-        left = quota.most - used
-        wait = 0 if left > 0 else since + quota.window - now
-        return Standing(max(0, left - 1), since + quota.window - now, wait), (since, used + 1)
-    # The theoretical arrival time of GCRA.
-    empty = max(used, now * quota.most) + quota.window
-    over = empty - now * quota.most - quota.burst * quota.window
-    wait = max(0, math.ceil(Fraction(over, quota.most)))
-    left = 0 if wait else -over // quota.window
-    after = empty - quota.window if wait else empty
-    return Standing(left, math.ceil(Fraction(after, quota.most)) - now, wait), (0, empty)
