@@ -10,7 +10,14 @@ import msgspec
 import typer
 
 from authz import __version__
-from authz.admin import commands, document_commands, explain_command, sign_command
+from authz.admin import (
+    commands,
+    document_commands,
+    explain_command,
+    keyring_commands,
+    lifecycle_commands,
+    sign_command,
+)
 from authz.admin.catalog import Unknown
 from authz.admin.credentials import Refused
 from authz.admin.options import with_settings
@@ -56,9 +63,10 @@ app.registered_commands.extend(document_commands.app.registered_commands)
 app.registered_commands.extend(sign_command.app.registered_commands)
 app.registered_commands.extend(explain_command.app.registered_commands)
 app.registered_commands.extend(bench_command.app.registered_commands)
+commands.credential.registered_commands.extend(lifecycle_commands.credential.registered_commands)
 app.add_typer(commands.consumer, name="consumer")
 app.add_typer(commands.credential, name="credential")
-app.add_typer(commands.keyring, name="keyring")
+app.add_typer(keyring_commands.keyring, name="keyring")
 
 
 def _version(wanted: bool) -> None:

@@ -24,6 +24,8 @@ class Reading:
 
 
 class _Reading:
+    used = None
+
     def __init__(self, tenant: str, catalog: Catalog, key_sets: KeySets) -> None:
         self._tenant = tenant
         self._catalog = catalog

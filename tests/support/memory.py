@@ -39,6 +39,8 @@ class Memory:
         self.consumers: dict[tuple[str, str], Consumer] = {}
         self.credentials: dict[tuple[str, str, str], Credential] = {}
         self.nonces: set[str] = set()
+        #: Credentials that proved themselves.
+        self.used: dict[int, Credential] = {}
         self.remembered: dict[tuple[str, str], Any] = {}
         #: What follows from records.
         self.places: dict[int, tuple[Any, dict[Any, Any]]] = {}
@@ -88,6 +90,7 @@ class MemoryLookup:
     def __init__(self, memory: Memory, tenant: str) -> None:
         self._memory = memory
         self._tenant = tenant
+        self.used: dict[int, Credential] | None = memory.used
 
     def holds(self, *records: Credential | Consumer) -> bool:
         known = (*self._memory.credentials.values(), *self._memory.consumers.values())
