@@ -14,6 +14,7 @@ from authz.admin import (
     commands,
     document_commands,
     explain_command,
+    grant_commands,
     keyring_commands,
     lifecycle_commands,
     sign_command,
@@ -67,6 +68,7 @@ commands.credential.registered_commands.extend(lifecycle_commands.credential.reg
 app.add_typer(commands.consumer, name="consumer")
 app.add_typer(commands.credential, name="credential")
 app.add_typer(keyring_commands.keyring, name="keyring")
+app.add_typer(grant_commands.grant, name="grant")
 
 
 def _version(wanted: bool) -> None:

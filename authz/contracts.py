@@ -222,6 +222,10 @@ class Scheme(Protocol):
         """The answer to a credential that does not hold."""
         ...
 
+    def forbidden(self, reason: str, request: Request) -> Deny:
+        """The answer to a caller that is known, and may not do this."""
+        ...
+
     def authenticate(self, request: Request, store: Lookup) -> Proof | None:
         """Check what was sent. Raises `Denied`; `Foreign` when it is another scheme's."""
         ...

@@ -18,6 +18,8 @@ from authz.entries import (
     FIELDS,
     ConsumerEntry,
     Document,
+    GrantEntry,
+    NamedGrant,
     Placed,
     RouteEntry,
     ServiceEntry,
@@ -35,6 +37,8 @@ from authz.schemes.settings import Profile
 __all__ = [
     "ConsumerEntry",
     "Document",
+    "GrantEntry",
+    "NamedGrant",
     "Placed",
     "RouteEntry",
     "ServiceEntry",
@@ -73,7 +77,34 @@ def decode(plain: Any) -> Document:
     except msgspec.ValidationError as error:
         raise DocumentError(_place_first(str(error))) from None
     _check(document)
-    return document
+    return _with_grants(document)
+
+
+def _with_grants(document: Document) -> Document:
+    """With each grant of one consumer beside that consumer's own."""
+    found: dict[tuple[str, str], list[GrantEntry]] = {}
+    kept: list[NamedGrant] = []
+    names = {(consumer.tenant, consumer.username) for consumer in document.consumers}
+    for index, grant in enumerate(document.grants):
+        place = f"grants[{index}]"
+        if (grant.consumer is None) == (grant.group is None):
+            raise DocumentError(f"{place}: expected one of consumer, group")
+        if grant.consumer is None:
+            kept.append(grant)
+        elif (grant.tenant, grant.consumer) not in names:
+            raise DocumentError(
+                f"{place}.consumer: {grant.consumer!r} is not in this document; in a file of JSON "
+                "Lines a consumer has its `grants` on its own line"
+            )
+        else:
+            found.setdefault((grant.tenant, grant.consumer), []).append(grant.plain())
+    if not found:
+        return document
+    consumers = [
+        msgspec.structs.replace(c, grants=[*c.grants, *found.get((c.tenant, c.username), ())])
+        for c in document.consumers
+    ]
+    return msgspec.structs.replace(document, consumers=consumers, grants=kept)
 
 
 def decode_consumer(plain: Any, profile: Profile) -> ConsumerEntry:
@@ -113,6 +144,9 @@ def _check(document: Document) -> None:
         _unique(f"{place}.routes", [route.id for route in service.routes])
         for number, route in enumerate(service.routes):
             _check_auth(f"{place}.routes[{number}].auth", route.auth)
+    _unique("groups", [f"{group.tenant}/{group.id}" for group in document.groups])
+    for index, named in enumerate(document.grants):
+        _check_grant(f"grants[{index}]", named)
     _unique("consumers", [f"{c.tenant}/{c.username}" for c in document.consumers])
     for index, consumer in enumerate(document.consumers):
         _check_consumer(f"consumers[{index}].", consumer, document.profile)
@@ -160,6 +194,14 @@ def _check_consumer(at: str, consumer: ConsumerEntry, profile: Profile) -> None:
             where = f"{at}credentials[{number}]"
             raise DocumentError(f"{where}: expected exactly one of {', '.join(SCHEMES)}")
     _unique(f"{at}credentials", [credential_id(entry) for entry in consumer.credentials])
+    for number, grant in enumerate(consumer.grants):
+        _check_grant(f"{at}grants[{number}]", grant)
+
+
+def _check_grant(place: str, grant: GrantEntry) -> None:
+    begins, ends = grant.not_before, grant.not_after
+    if begins is not None and ends is not None and begins >= ends:
+        raise DocumentError(f"{place}.not_after: ends before it begins")
 
 
 # -- secrets ---------------------------------------------------------------------------------------

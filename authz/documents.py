@@ -2,13 +2,15 @@
 read a line at a time, for very many consumers.
 
 A file of JSON Lines (https://jsonlines.org) has one consumer on each line, with the fields of a
-document's `consumers`. Its first line may be `{"profile": …, "services": […]}` instead.
+document's `consumers`. Its first line may be what else a document has instead: `profile`,
+`services`, `groups` and the `grants` of groups.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,8 +120,17 @@ def _merged(parts: Sequence[_Part]) -> Document:
                     f"{part.path}: services: {service.id!r} is already taken in {first}"
                 )
         taken.update((service.id, part.path) for service in part.document.services)
-    services = [service for part in parts for service in part.document.services]
-    return Document(profile=next(iter(named), Document().profile), services=services)
+    groups = [group for part in parts for group in part.document.groups]
+    names = Counter(f"{group.tenant}/{group.id}".lstrip("/") for group in groups)
+    twice = [name for name, n in names.items() if n > 1]
+    if twice:
+        raise DocumentError(f"groups: {twice[0]!r} is in more than one file")
+    return Document(
+        profile=next(iter(named), Document().profile),
+        services=[service for part in parts for service in part.document.services],
+        groups=groups,
+        grants=[grant for part in parts for grant in part.document.policy.grants],
+    )
 
 
 def _whole(path: Path, before: str) -> _Part:
@@ -150,12 +161,14 @@ def _head(path: Path) -> _Part:
             if isinstance(plain, dict) and "username" not in plain and plain.keys() & _POLICY:
                 require_storable(plain)
                 if plain.keys() - _POLICY:
-                    raise DocumentError("beside `profile` and `services` nothing stands here")
+                    raise DocumentError(
+                        "beside `profile`, `services`, `groups` and `grants` nothing stands here"
+                    )
                 return _Part(path, decode(plain), "profile" in plain, 1, size)
     return _Part(path, Document(), False, 0, size)
 
 
-_POLICY = {"profile", "services"}
+_POLICY = {"profile", "services", "groups", "grants"}
 
 
 def _lines(part: _Part, profile: Any) -> Iterator[Placed]:

@@ -10,9 +10,12 @@ from typing import Annotated, Any, Literal, NamedTuple, cast
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
+from authz.access import ConsumerAccess, ServiceAccess
+from authz.access.grants import Stage
 from authz.contracts import Draft, Scheme
 from authz.schemes import SCHEMES
 from authz.schemes.settings import Profile, whole
+from authz.values import RELEASE, Grant
 
 Id = Annotated[
     str,
@@ -92,6 +95,54 @@ Auth = defstruct(
 )
 
 
+class GrantEntry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """That a consumer may call a service, or one route of it, in a stage, within a time."""
+
+    service: Id
+    route: Id | None = None
+    stage: Stage = RELEASE
+    not_before: Instant | None = None
+    not_after: Instant | None = None
+
+    def granted(self) -> Grant:
+        """As it is stored."""
+        return Grant(
+            self.service,
+            self.route or "",
+            self.stage,
+            self.not_before.timestamp() if self.not_before else 0.0,
+            self.not_after.timestamp() if self.not_after else 0.0,
+            managed=True,
+        )
+
+
+class NamedGrant(GrantEntry, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A grant that says to whom: to one consumer, or to every one of a group."""
+
+    consumer: Name | None = None
+    group: Id | None = None
+    tenant: Tenant = ""
+
+    def plain(self) -> GrantEntry:
+        """Without whose it is."""
+        return GrantEntry(
+            service=self.service,
+            route=self.route,
+            stage=self.stage,
+            not_before=self.not_before,
+            not_after=self.not_after,
+        )
+
+
+class GroupEntry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the calls of every consumer of a group have to meet. A consumer's own rule of the same
+    kind is asked instead."""
+
+    id: Id
+    tenant: Tenant = ""
+    access: ConsumerAccess | None = None  # type: ignore[valid-type]
+
+
 class Match(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Which requests a route is for. Nothing given: all of its service's."""
 
@@ -100,12 +151,14 @@ class Match(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 
 
 class RouteEntry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One route of a service; its `auth` replaces the service's. What an `endpoint` answers never
-    reaches the upstream, and only the route's own `auth` guards it."""
+    """One route of a service; its `auth` replaces the service's, and each part of its `access` that
+    part of the service's. What an `endpoint` answers never reaches the upstream, and only the
+    route's own `auth` guards it."""
 
     id: Id
     match: Match = Match()
     auth: Auth | None = None  # type: ignore[valid-type]
+    access: ServiceAccess | None = None  # type: ignore[valid-type]
     endpoint: Endpoint | None = None
 
 
@@ -116,6 +169,7 @@ class ServiceEntry(Struct, frozen=True, forbid_unknown_fields=True, omit_default
     tenant: Tenant = ""
     hosts: list[Host] = []
     auth: Auth | None = None  # type: ignore[valid-type]
+    access: ServiceAccess | None = None  # type: ignore[valid-type]
     routes: list[RouteEntry] = []
 
 
@@ -145,6 +199,8 @@ class ConsumerEntry(Struct, frozen=True, forbid_unknown_fields=True):
     disabled: bool = False
     not_before: Instant | None = None
     expires_at: Instant | None = None
+    grants: list[GrantEntry] = []
+    access: ConsumerAccess | None = None  # type: ignore[valid-type]
     credentials: list[CredentialEntry] = []
 
 
@@ -162,12 +218,15 @@ class Document(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 
     profile: Profile = "api7"
     services: list[ServiceEntry] = []
+    groups: list[GroupEntry] = []
+    grants: list[NamedGrant] = []
     consumers: list[ConsumerEntry] = []
 
     @property
     def policy(self) -> Document:
-        """What the workers need of it: everything but the consumers."""
-        return msgspec.structs.replace(self, consumers=[])
+        """What the workers need of it: everything but the consumers and what is theirs."""
+        grants = [grant for grant in self.grants if grant.group is not None]
+        return msgspec.structs.replace(self, consumers=[], grants=grants)
 
     @property
     def size(self) -> int:

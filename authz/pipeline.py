@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 
 from authz import denials, forms
+from authz.access.rule import Call
 from authz.contracts import Lookup, Lookups, Scheme
 from authz.denials import Foreign, not_live
 from authz.routes import Route, RouteTable
@@ -67,12 +68,13 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
         if evidence is not None:
             known = passed_before(evidence, request, route, store)
             if known is not None:
-                return known
+                return admitted_again(known, request, route)
         if route.endpoint is not None and not route.schemes:
             return Verdict(route.endpoint.answer(request, store), route)
         refuse_told_look_alikes(request, route)
         callers = authenticate(request, route, store)
         require_one_caller(callers, route)
+        require_access(request, route, callers[-1].identity, callers[-1].scheme)
         edits = conceal(request, route, callers)
         spend(callers, store)
         if route.endpoint is not None:
@@ -113,6 +115,15 @@ def passed_before(evidence: str, request: Request, route: Route, store: Lookup) 
     if verdict.route is not route or request.headers.may_name_callers:
         return None
     return verdict if store.holds(*known.records) else None
+
+
+def admitted_again(known: Verdict, request: Request, route: Route) -> Verdict:
+    """An allow that was given before, if the caller still may. Raises `Denied`."""
+    decision, scheme = known.decision, route.alone
+    assert isinstance(decision, Allow)
+    assert scheme is not None
+    require_access(request, route, decision.identity, scheme)
+    return known
 
 
 def remember_pass(
@@ -214,6 +225,13 @@ def require_one_caller(callers: list[Caller], route: Route) -> None:
     names = {caller.identity.consumer.username for caller in callers}
     if route.same_consumer and len(names) > 1:
         raise Denied(callers[-1].scheme.invalid().because(denials.DIFFERENT_CONSUMERS))
+
+
+def require_access(request: Request, route: Route, identity: Identity, scheme: Scheme) -> None:
+    """The caller meets what this route, and its own record, ask of it. Raises `Denied`."""
+    access = route.access
+    if access.asks or identity.consumer.access is not None:
+        access.require(Call(request, identity, scheme, access.service, access.route))
 
 
 def spend(callers: list[Caller], store: Lookup) -> None:

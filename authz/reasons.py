@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from authz.access import RULES, grants
 from authz.schemes import SCHEMES
 
 
@@ -65,6 +66,11 @@ LAPSED = (
     Reason("consumer_missing", "the credential's consumer is gone"),
     Reason("anonymous_consumer_missing", "the route's `anonymous_consumer` does not exist"),
     Reason("credentials_of_different_consumers", "`all` was satisfied, but not by one consumer"),
+)
+FORBIDDEN = tuple(
+    Reason(name, meaning)
+    for reasons in (grants.REASONS, *(rule.reasons for rule in RULES.values()))
+    for name, meaning in reasons.items()
 )
 FAULTS = (
     Reason("not_ready", "no policy yet", "the log says what is missing: key ring, store, document"),
@@ -127,6 +133,7 @@ SECTIONS: tuple[tuple[str, tuple[Reason, ...]], ...] = (
     ("Answered by authz itself", ANSWERED),
     ("Refused before anyone is identified (403)", BEFORE),
     ("Refused although the credential is known (as if it were not)", LAPSED),
+    ("Refused although the caller is known (403)", FORBIDDEN),
     ("Faults (503 with Retry-After)", FAULTS),
 )
 

@@ -10,17 +10,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote, unquote_to_bytes
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
+from authz.access import Access, chosen
 from authz.contracts import Scheme
 from authz.denials import MALFORMED, NO_ROUTE, UNSAFE_PATH
-from authz.document import Document, RouteEntry, ServiceEntry, schemes_of
+from authz.document import (
+    Document,
+    GrantEntry,
+    NamedGrant,
+    RouteEntry,
+    ServiceEntry,
+    schemes_of,
+)
 from authz.endpoints import ENDPOINTS, Endpoint
 from authz.plain import DocumentError
-from authz.values import Denied, Request
+from authz.values import Denied, Grant, Request
 
 #: What a backend may resolve to another path than we matched: dot segments, empty segments, back
 #: slashes, path parameters; the same once decoded, or decoded twice; and broken escapes.
@@ -54,6 +62,7 @@ class Route(Struct, frozen=True, dict=True):
     schemes: tuple[Scheme, ...]
     same_consumer: bool = True
     endpoint: Endpoint | None = None
+    access: Access = Access("")
 
     @cached_property
     def tells(self) -> tuple[str, ...]:
@@ -161,6 +170,7 @@ class RouteTable:
         self._named: dict[tuple[str, str], Route] = {}
         for index, service in enumerate(document.services):
             self._add(f"services[{index}]", service, document)
+        require_known("", document.grants, known_routes(document))
         by_length = sorted(self._wildcards.items(), key=lambda item: -len(item[0]))
         self._wildcards = dict(by_length)
         # Few hosts make most of the requests.
@@ -231,6 +241,30 @@ class RouteTable:
             yield self._hosts[""]
 
 
+#: Ids of routes by tenant and service.
+Known = Mapping[tuple[str, str], frozenset[str]]
+
+
+def known_routes(document: Document) -> Known:
+    """What a grant may name."""
+    return {(s.tenant, s.id): frozenset(r.id for r in s.routes) for s in document.services}
+
+
+def require_known(
+    at: str, grants: Iterable[GrantEntry], known: Known, tenant: str | None = None
+) -> None:
+    """Refuse a grant for what is not there: it would be a typing error, and let nobody in. `tenant`
+    is None where each says its own. Raises `DocumentError`."""
+    for number, grant in enumerate(grants):
+        whose = grant.tenant if isinstance(grant, NamedGrant) else tenant or ""
+        routes = known.get((whose, grant.service))
+        place = f"{at}grants[{number}]"
+        if routes is None:
+            raise DocumentError(f"{place}.service: there is no service {grant.service!r}")
+        if grant.route is not None and grant.route not in routes:
+            raise DocumentError(f"{place}.route: {grant.service} has no route {grant.route!r}")
+
+
 def _canonical(path: str | None, place: str) -> str | None:
     """A route's path in the spelling that requests are compared in."""
     if path is None:
@@ -281,7 +315,39 @@ def _route(service: ServiceEntry, entry: RouteEntry | None, document: Document) 
         schemes=schemes,
         same_consumer=auth is None or auth.same_consumer,
         endpoint=endpoint,
+        access=_access(service, entry, document),
     )
+
+
+def _access(service: ServiceEntry, entry: RouteEntry | None, document: Document) -> Access:
+    own = entry.access if entry is not None else None
+    grant = _part("grant", own, service.access)
+    return Access(
+        service=service.id,
+        route=entry.id if entry is not None else "",
+        requires_grant=grant == "required",
+        rules=tuple({**chosen(service.access), **chosen(own)}.values()),
+        group_grants=_group_grants(service.tenant, document) if grant == "required" else {},
+        group_rules={
+            group.id: rules
+            for group in document.groups
+            if group.tenant == service.tenant and (rules := chosen(group.access))
+        },
+    )
+
+
+def _part(name: str, *accesses: Any) -> Any:
+    """What the first of them that says something says."""
+    said = (getattr(access, name) for access in accesses if access is not None)
+    return next((value for value in said if value is not UNSET), UNSET)
+
+
+def _group_grants(tenant: str, document: Document) -> dict[str, tuple[Grant, ...]]:
+    found: dict[str, tuple[Grant, ...]] = {}
+    for named in document.grants:
+        if named.group is not None and named.tenant == tenant:
+            found[named.group] = (*found.get(named.group, ()), named.granted())
+    return found
 
 
 def canonical_path(path: str) -> str:

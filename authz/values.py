@@ -10,10 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from math import inf
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
+
+#: Where a call goes that names no stage.
+RELEASE = "RELEASE"
+EVERY_STAGE = "*"
+GrantState = Literal["approved", "requested", "refused"]
 
 _NONE: dict[str, tuple[str, ...]] = {}
 _UNUSUAL = re.compile(r"[^a-z0-9\n-]")
@@ -176,8 +181,28 @@ class Denied(Exception):
         self.deny = deny
 
 
+class Grant(Struct, frozen=True, omit_defaults=True, gc=False):
+    """That somebody may call a service, or one route of it, in a stage (`*`: in every one), within
+    a time. Only an approved one lets anybody in: others were asked for, or refused.
+
+    `managed`: written from a document; `changed_at` is when it came to be as it is, and `note` what
+    was said then.
+    """
+
+    service: str
+    route: str = ""
+    stage: str = RELEASE
+    not_before: float = 0.0
+    not_after: float = 0.0
+    state: GrantState = "approved"
+    note: str = ""
+    changed_at: float = 0.0
+    managed: bool = False
+
+
 class Consumer(Struct, frozen=True, omit_defaults=True, gc=False):
-    """Who may call. Instants are Unix seconds; 0 means no bound."""
+    """Who may call. Instants are Unix seconds; 0 means no bound. `access` is what its calls have to
+    meet wherever they go, as `authz.access` has it."""
 
     username: str
     tenant: str = ""
@@ -187,6 +212,8 @@ class Consumer(Struct, frozen=True, omit_defaults=True, gc=False):
     disabled: bool = False
     not_before: float = 0.0
     expires_at: float = 0.0
+    grants: tuple[Grant, ...] = ()
+    access: Any = None
 
 
 class Credential(Struct, frozen=True, omit_defaults=True, gc=False):

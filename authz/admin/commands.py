@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -20,6 +19,7 @@ from authz.admin.listing import Listing
 from authz.admin.options import Tenant, with_catalog
 from authz.admin.spans import Instant, Span, bounds
 from authz.admin.terminal import Row, err, out, print_rows
+from authz.admin.typed import written
 from authz.schemes import SCHEMES
 from authz.store.records import ConsumerRecord, CredentialRecord
 
@@ -125,8 +125,8 @@ def _consumer_row(record: ConsumerRecord) -> Row:
         "tenant": record.tenant,
         "groups": list(record.groups),
         "disabled": record.disabled,
-        "not_before": instant_text(record.not_before),
-        "expires_at": instant_text(record.expires_at),
+        "not_before": written(record.not_before),
+        "expires_at": written(record.expires_at),
         "credentials": list(record.credentials),
         "from": "document" if record.managed else "command",
     }
@@ -264,14 +264,12 @@ def credential_row(record: CredentialRecord, used: float) -> Row:
     """A credential as commands show it; `used` is when it was used last."""
     shown = describe(record)
     return shown | {
-        "not_before": instant_text(record.not_before),
-        "expires_at": instant_text(record.expires_at),
-        "created_at": instant_text(record.created_at),
-        "last_used": instant_text(used),
+        "not_before": written(record.not_before),
+        "expires_at": written(record.expires_at),
+        "created_at": written(record.created_at),
+        "last_used": written(used),
         "from": "document" if shown.pop("managed") else "command",
     }
 
 
-def instant_text(seconds: float) -> str:
-    """RFC 3339; empty for 0, which is no instant."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}" if seconds else ""
+# -- key ring --------------------------------------------------------------------------------------

@@ -110,7 +110,8 @@ class Comparison:
         before = known.credentials if known is not None else _NOTHING
         after = {i: held for i, held in before.items() if not held[1].managed}
         after.update((identifier, one.held) for identifier, one in sealed.items())
-        record = _consumer_record(placed.entry, {i: after[i][0] for i in sorted(after)})
+        places = {i: after[i][0] for i in sorted(after)}
+        record = _consumer_record(placed.entry, places, known.consumer if known else None)
         self._unit += 1
         if known is None or known.consumer != record:
             rows.append(self._row(self._keys.consumer(*name), record, member(name)))
@@ -227,7 +228,11 @@ def _instant(value: datetime | msgspec.UnsetType | None) -> float:
     return value.timestamp() if isinstance(value, datetime) else 0.0
 
 
-def _consumer_record(entry: ConsumerEntry, credentials: dict[str, Locator]) -> ConsumerRecord:
+def _consumer_record(
+    entry: ConsumerEntry, credentials: dict[str, Locator], known: ConsumerRecord | None
+) -> ConsumerRecord:
+    # What the commands granted stays, as what they issued does.
+    own = () if known is None else tuple(grant for grant in known.grants if not grant.managed)
     return ConsumerRecord(
         username=entry.username,
         tenant=entry.tenant,
@@ -237,6 +242,8 @@ def _consumer_record(entry: ConsumerEntry, credentials: dict[str, Locator]) -> C
         disabled=entry.disabled,
         not_before=_instant(entry.not_before),
         expires_at=_instant(entry.expires_at),
+        grants=(*(grant.granted() for grant in entry.grants), *own),
+        access=entry.access,
         managed=True,
         credentials=credentials,
     )

@@ -14,6 +14,7 @@ from authz.admin.listing import Listing
 from authz.admin.spool import batches
 from authz.contracts import Vault
 from authz.schemes import SCHEMES
+from authz.values import RELEASE, Grant
 
 Format = Literal["yaml", "jsonl"]
 #: Consumers written at a time.
@@ -27,9 +28,10 @@ def export(
     recoverable as `{encrypted: …}`, all in a fixed order. `progress` is told how many consumers of
     how many are done."""
     config = catalog.policy()
-    head = {
+    head: dict[str, Any] = {
         "profile": config.get("profile", "api7"),
         "services": config.get("services", []),
+        **{name: config[name] for name in ("groups", "grants") if name in config},
     }
     listing = Listing(catalog)
     entries = (_consumer(account, catalog.vault) for account in listing.accounts())
@@ -91,7 +93,20 @@ def _consumer(account: Account, vault: Vault) -> dict[str, Any]:
         "disabled": consumer.disabled,
         "not_before": _instant(consumer.not_before),
         "expires_at": _instant(consumer.expires_at),
+        "grants": [_grant(grant) for grant in consumer.grants if grant.state == "approved"],
+        "access": msgspec.to_builtins(consumer.access),
         "credentials": [_credential(held, vault) for held in account.credentials.values()],
+    }
+    return _said(entry)
+
+
+def _grant(grant: Grant) -> dict[str, Any]:
+    entry = {
+        "service": grant.service,
+        "route": grant.route or None,
+        "stage": grant.stage if grant.stage != RELEASE else None,
+        "not_before": _instant(grant.not_before),
+        "not_after": _instant(grant.not_after),
     }
     return _said(entry)
 

@@ -11,11 +11,12 @@ from rich.markup import escape
 
 from authz.admin import lifecycle, rotation
 from authz.admin.catalog import Catalog
-from authz.admin.commands import CredentialId, Json, Username, credential_row, instant_text
+from authz.admin.commands import CredentialId, Json, Username, credential_row
 from authz.admin.options import Tenant, with_catalog
 from authz.admin.rotation import Rotated, Wish
 from authz.admin.spans import Instant, Span, bounds, span
 from authz.admin.terminal import err, out, print_rows
+from authz.admin.typed import written
 
 credential = typer.Typer()
 
@@ -66,11 +67,11 @@ def credential_rotate(
 
 
 def _tell(done: Rotated, username: str, identifier: str) -> None:
-    until = f" until {instant_text(done.expires_at)}" if done.expires_at else ""
+    until = f" until {written(done.expires_at)}" if done.expires_at else ""
     out.print(f"issued {escape(done.id)} to {escape(username)}{until}; shown this once:")
     for name, value in done.shown.items():
         typer.echo(f"{name}: {value}")
-    end = f"ends {instant_text(done.old_ends)}" if done.old_ends else "is replaced"
+    end = f"ends {written(done.old_ends)}" if done.old_ends else "is replaced"
     out.print(f"{escape(username)}/{escape(identifier)} {end}, by itself")
 
 
@@ -92,7 +93,7 @@ def credential_expire(
         raise typer.BadParameter("give one of --at, --in and --never")
     ends = 0.0 if never else at if at is not None else time.time() + (after or 0.0)
     managed = lifecycle.expire(store, (tenant, username), identifier, ends)
-    told = f"ends {instant_text(ends)}" if ends else "has no end"
+    told = f"ends {written(ends)}" if ends else "has no end"
     out.print(f"{escape(username)}/{escape(identifier)} {told}")
     if managed:
         err.print(RESTORED.format("set its expires_at there, too"))

@@ -19,7 +19,7 @@ from authz.contracts import StoreDown
 from authz.document import Placed
 from authz.documents import Gateway
 from authz.plain import DocumentError
-from authz.routes import RouteTable
+from authz.routes import Known, RouteTable, known_routes, require_known
 from authz.store.redis import StoreConflict, Writes
 
 #: So many records are written all or nothing; more of them, so many at a time.
@@ -67,11 +67,12 @@ def plan(gateway: Gateway, catalog: Catalog, at: float, progress: Progress = _qu
         RouteTable(policy)
     except DocumentError as error:
         raise DocumentError(gateway.located(str(error))) from None
+    known = known_routes(policy)
     version = catalog.version()
     before, config = catalog.policy(), config_of(policy)
     spool = Spool()
     with Comparison(catalog, spool, at) as comparison:
-        _take(gateway, comparison, progress)
+        _take(gateway, known, comparison, progress)
         _leave(catalog, spool, comparison, progress)
     told = (*config_lines(before, config), *comparison.lines.told())
     return Plan(
@@ -85,9 +86,12 @@ def plan(gateway: Gateway, catalog: Catalog, at: float, progress: Progress = _qu
     )
 
 
-def _take(gateway: Gateway, comparison: Comparison, progress: Progress) -> None:
+def _take(gateway: Gateway, known: Known, comparison: Comparison, progress: Progress) -> None:
     done = sealed = 0
     for batch in _weighed(gateway.entries()):
+        for at, entry, _ in batch:
+            if entry.grants:
+                require_known(at, entry.grants, known, entry.tenant)
         size = sum(placed.size for placed in batch)
         comparison.take(batch, partial(_tell, progress, gateway.size, done, size, sealed))
         done += size

@@ -10,27 +10,54 @@ from msgspec import UNSET
 
 from authz.admin.lines import Line
 from authz.document import Document, schemes_of
+from authz.values import RELEASE
 
 
 def config_of(policy: Document) -> dict[str, Any]:
     """What the workers need, as JSON gives it back."""
     config: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(policy))
-    return {"profile": policy.profile, "services": config.get("services", [])}
+    more: dict[str, Any] = {name: config[name] for name in ("groups", "grants") if name in config}
+    return {"profile": policy.profile, "services": config.get("services", []), **more}
 
 
 def config_lines(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Line]:
-    before = {service["id"]: service for service in old.get("services", [])}
-    after = {service["id"]: service for service in new["services"]}
-    for name in sorted({*before, *after}):
+    before, after = _named(old), _named(new)
+    for name in sorted({*before, *after}, key=lambda name: (_ORDER[name.split()[0]], name)):
         if name not in after:
-            yield Line("-", f"service {name}")
+            yield Line("-", name)
         elif name not in before:
-            yield Line("+", f"service {name}")
+            yield Line("+", name)
         elif before[name] != after[name]:
-            fields = (f for f in after[name] if before[name].get(f) != after[name][f])
-            yield Line("~", f"service {name}", ", ".join(fields))
+            told = {*before[name], *after[name]}
+            fields = (f for f in sorted(told) if before[name].get(f) != after[name].get(f))
+            yield Line("~", name, ", ".join(fields))
     if old and old.get("profile") != new["profile"]:
         yield Line("~", "profile", new["profile"])
+
+
+_ORDER = {"service": 0, "group": 1, "grant": 2}
+
+
+def _named(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every part of a policy by what it is called; grants that differ in their times alone are
+    told of together."""
+    found = {f"service {service['id']}": service for service in config.get("services", ())}
+    found |= {
+        f"group {_joined(group, 'tenant', 'id')}": group for group in config.get("groups", ())
+    }
+    for grant in config.get("grants", ()):
+        name = (
+            f"grant group {_joined(grant, 'tenant', 'group')}: {_joined(grant, 'service', 'route')}"
+        )
+        stage = grant.get("stage", RELEASE)
+        name += "" if stage == RELEASE else f" in stage {stage}"
+        times = [*found.get(name, {}).get("times", ()), grant]
+        found[name] = {"times": times}
+    return found
+
+
+def _joined(entry: dict[str, Any], *names: str) -> str:
+    return "/".join(entry[name] for name in names if entry.get(name))
 
 
 def warnings(policy: Document, has: Callable[[str, str], bool]) -> Iterator[str]:

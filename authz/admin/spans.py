@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from functools import partial
 from typing import Annotated
 
-import msgspec
 import typer
-from msgspec import Meta
+
+from authz.admin.typed import instant
 
 _SPAN = re.compile(r"([0-9]{1,9})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 #: No span is longer: some hundred years.
 LONGEST = 36_525 * 86_400
-_Instant = Annotated[datetime, Meta(tz=True)]
 
 
-def span(text: str) -> float:
-    """`90s`, `15m`, `24h`, `30d`, `2w` or `0`, in seconds. Raises `typer.BadParameter`."""
+def span(text: str | float) -> float:
+    """`90s`, `15m`, `24h`, `30d`, `2w` or `0`, in seconds; a default in seconds is left as it is.
+    Raises `typer.BadParameter`."""
+    if isinstance(text, float):
+        return text
     found = _SPAN.fullmatch(text)
     seconds = int(found[1]) * _SECONDS[found[2]] if found else 0
     if (found is None and text != "0") or seconds > LONGEST:
@@ -26,25 +28,16 @@ def span(text: str) -> float:
     return float(seconds)
 
 
-def instant(text: str) -> float:
-    """An instant of RFC 3339 with its zone, in Unix seconds. Raises `typer.BadParameter`."""
-    try:
-        seconds = msgspec.convert(text, _Instant).timestamp()
-    except (msgspec.ValidationError, OverflowError):
-        seconds = 0.0
-    if seconds <= 0:
-        raise typer.BadParameter(
-            f"{text!r}: expected an instant with its zone, such as 2027-01-31T12:00:00Z"
-        )
-    return seconds
-
-
 Span = Annotated[
     float | None, typer.Option(parser=span, metavar="SPAN", help="From now, such as 90d.")
 ]
 Instant = Annotated[
     float | None,
-    typer.Option(parser=instant, metavar="INSTANT", help="RFC 3339, such as 2027-01-31T12:00:00Z."),
+    typer.Option(
+        parser=partial(instant, option="instant"),
+        metavar="INSTANT",
+        help="RFC 3339, such as 2027-01-31T12:00:00Z.",
+    ),
 ]
 
 

@@ -61,6 +61,14 @@ def deny(refusal: Refusal, kind: str, request: Request | None, *, vendor: bool) 
     )
 
 
+def forbidden(reason: str, kind: str, request: Request | None) -> Deny:
+    """The answer to an app that is known, and not authorized."""
+    ended = reason.endswith("_expired")
+    code, message = ("A403EP", "App authorization expired") if ended else ("I403AA", "Unauthorized")
+    refusal = Refusal(reason, "", message, code, FORBIDDEN)
+    return deny(refusal, kind, request, vendor=True)
+
+
 def request_id(request: Request | None) -> str:
     """An upper-case UUID: the request's own if its id is one, else one that is made from it."""
     if request is None or not request.id:

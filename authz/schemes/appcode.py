@@ -107,6 +107,9 @@ class AppCode(Settings, frozen=True):
     def invalid(self) -> Deny:
         return self._deny(_INVALID)
 
+    def forbidden(self, reason: str, request: Request) -> Deny:
+        return alibaba.forbidden(reason, self.kind, request)
+
     def authenticate(self, request: Request, store: Lookup) -> Proof | None:
         if self._option == "DISABLE":
             return None

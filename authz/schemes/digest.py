@@ -100,6 +100,9 @@ class Digest(Settings, frozen=True):
     def invalid(self) -> Deny:
         return self._deny(refusals.UNKNOWN_APP_KEY)
 
+    def forbidden(self, reason: str, request: Request) -> Deny:
+        return alibaba.forbidden(reason, self.kind, request)
+
     def authenticate(self, request: Request, store: Lookup) -> Proof | None:
         try:
             claim = digest_request.read(request)

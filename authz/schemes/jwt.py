@@ -100,6 +100,10 @@ class Jwt(Settings, frozen=True):
     def _refusal(self, reason: str) -> Deny:
         return unauthorized(self.kind, reason, MESSAGE, challenge("Bearer", "jwt"))
 
+    def forbidden(self, reason: str, request: Request) -> Deny:
+        # APIPark's words where an application has not subscribed to a service.
+        return Deny(reason, 403, "Forbidden", (), self.kind, body="Forbidden")
+
     def authenticate(self, request: Request, store: Lookup) -> Proof | None:
         text = self._read(request)
         if text is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
@@ -72,6 +72,8 @@ class Settings(
         Profile | None, Meta(description="Whose words and defaults; else the document's.")
     ] = None
 
+    kind: ClassVar[str]
+
     @cached_property
     def tolerant(self) -> bool:
         """Whether this speaks like APISIX, laxities included."""
@@ -95,6 +97,13 @@ class Settings(
 
     def notes(self, request: Request) -> tuple[tuple[str, str], ...]:
         return ()
+
+    def forbidden(self, reason: str, request: Request) -> Deny:
+        return Deny(reason, 403, FORBIDDEN, scheme=self.kind)
+
+
+#: What a caller is told that is known and may not call.
+FORBIDDEN = "Not authorized to call this API"
 
 
 def challenge(scheme: str, realm: str) -> tuple[str, ...]:

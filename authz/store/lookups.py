@@ -20,7 +20,7 @@ from authz.store.cache import Cache
 from authz.store.key_sets import KeySets
 from authz.store.keys import Keys
 from authz.store.passwords import Passwords
-from authz.store.records import Codec, Epoch
+from authz.store.records import Codec, Epoch, WorkerConsumer
 from authz.store.redis import EMPTY, RedisStore
 from authz.store.remembered import Remembered
 from authz.values import Consumer, Credential
@@ -42,7 +42,7 @@ class Records:
         """In their order, up to the first that is there; None for each before it. One read."""
         *stored, epoch = self._store.read([*keys, self._keys.epoch])
         self._check(epoch)
-        type_ = Consumer if kind == CONSUMER else Credential
+        type_ = WorkerConsumer if kind == CONSUMER else Credential
         found: list[Consumer | Credential | None] = []
         for key, value in zip(keys, stored, strict=True):
             if value is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, field
 
+from authz.access import ConsumerAccess
 from authz.contracts import StoreDown
 from authz.secrets import KeyRing, Recoverable, SealBroken
 from authz.values import Consumer, Credential
@@ -25,7 +26,13 @@ class Locator(Struct, frozen=True, array_like=True):
     index: str
 
 
-class ConsumerRecord(Consumer, frozen=True, omit_defaults=True):
+class WorkerConsumer(Consumer, frozen=True, omit_defaults=True, gc=False):
+    """A consumer as the store has it."""
+
+    access: ConsumerAccess | None = None  # type: ignore[valid-type]
+
+
+class ConsumerRecord(WorkerConsumer, frozen=True, omit_defaults=True):
     """A consumer with what only the commands need. `managed`: written from a document."""
 
     managed: bool = False

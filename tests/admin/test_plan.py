@@ -24,13 +24,21 @@ services:
     tenant: t1
     hosts: [api.test, "*.api.test"]
     auth: {any: [{key-auth: {header: null, query: k, cookie: c}}, {basic-auth: {realm: r}}]}
+    access: {grant: required, approval: auto}
     routes:
-      - {id: one, match: {path: /one, methods: [GET, POST]}}
+      - {id: one, match: {path: /one, methods: [GET, POST]}, access: {grant: none}}
       - {id: two, match: {path: /two/*}, auth: {all: [{key-auth: {}}, {basic-auth: {}}],
          same_consumer: false}}
+groups: [{id: gold, tenant: t1}]
+grants:
+  - {group: gold, tenant: t1, service: api, route: two, stage: "*"}
 consumers:
   - username: john
     tenant: t1
+    grants:
+      - {service: api}
+      - {service: api, route: one, stage: PRE, not_before: 2026-01-01T00:00:00Z,
+         not_after: 2026-02-01T00:00:00Z}
     groups: [gold, silver]
     labels: {custom_id: "4711", empty: ""}
     headers: {X-Consumer-Plan: free}
@@ -77,6 +85,8 @@ def test_a_first_apply_adds_everything_and_a_second_nothing(store: Valkey) -> No
 
     assert put(target, FULL) == [
         "+ service api",
+        "+ group t1/gold",
+        "+ grant group t1/gold: api/two in stage *",
         "+ consumer idle",
         "+ consumer t1/john",
         "+ credential t1/john/key-auth",
@@ -103,7 +113,7 @@ def dump(store: Valkey) -> dict[bytes, bytes]:
 
 def test_plan_changes_nothing(store: Valkey) -> None:
     """Looking is free."""
-    assert len(preview(catalog(store.url), FULL)) == 6
+    assert len(preview(catalog(store.url), FULL)) == 8
     assert store.client().dbsize() == 0
 
 

@@ -101,8 +101,6 @@ def test_anybody_may_call_an_api_that_asks_nobody(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"now_ms": 1700000001000},  # the authorization has ended
-        {"request__headers": [["X-Ca-Stage", "PRE"]], "api": {"stages": ["RELEASE", "PRE"]}},
         {"api": {"auth_type": "MAGIC"}},
         {"api": {"quota": 1}},
         {"before": ["somewhere else"]},

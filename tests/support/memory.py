@@ -66,6 +66,8 @@ class Memory:
             entry.disabled,
             entry.not_before.timestamp() if entry.not_before else 0.0,
             entry.expires_at.timestamp() if entry.expires_at else 0.0,
+            tuple(grant.granted() for grant in entry.grants),
+            entry.access,
         )
         self.consumers[entry.tenant, entry.username] = consumer
         for each in entry.credentials:
