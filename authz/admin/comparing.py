@@ -220,6 +220,7 @@ def _seal(placed: Placed, number: int, known: Account | None, vault: Vault, at: 
         expires_at=_instant(entry.expires_at),
         managed=True,
         created_at=before.created_at if before is not None else at,
+        successor=before.successor if before is not None else "",
     )
     return _Sealed(place, (Locator(kind, index), record))
 

@@ -55,7 +55,13 @@ def keyring_rotate(
     made: Settings,
     file: File = None,
     patience: Annotated[
-        float, typer.Option(parser=span, metavar="SPAN", help="How long to wait for the workers.")
+        float,
+        typer.Option(
+            parser=span,
+            metavar="SPAN",
+            help="How long to wait for the workers.",
+            show_default="2m",
+        ),
     ] = 120.0,
     reseal: Annotated[
         bool, typer.Option(help="Then write every record anew with the new key.")
@@ -68,11 +74,17 @@ def keyring_rotate(
     `authz keyring status` tells what rests on it, `authz keyring retire` takes it out.
     """
     ring, store = _opened(made, file)
+    told = ""
     with err.status("the workers read the new key") as status:
 
         def tell(known: int, of: int, missing: list[str]) -> None:
+            nonlocal told
             waiting = f"; waiting for {', '.join(missing)}" if missing else ""
-            status.update(escape(f"{known} of {of} workers know the new key{waiting}"))
+            text = escape(f"{known} of {of} workers know the new key{waiting}")
+            status.update(text)
+            if text != told and not err.is_terminal:
+                err.print(text)
+            told = text
 
         identifier = ring_rotation.rotate(ring, store, tell, patience)
     out.print(f"{identifier} writes from now on")

@@ -104,7 +104,7 @@ def credential_expire(
 def credential_expiring(
     store: Catalog,
     within: Annotated[
-        float, typer.Option(parser=span, metavar="SPAN", help="From now, such as 30d.")
+        float, typer.Option(parser=span, metavar="SPAN", help="From now.", show_default="30d")
     ] = 30 * 86_400.0,
     as_json: Json = False,
 ) -> None:

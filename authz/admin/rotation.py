@@ -126,19 +126,30 @@ def _fresh(store: Catalog, held: Held, wish: Wish) -> tuple[Locator, Any, dict[s
     """Where the successor is found, what is stored of it, and what is shown."""
     place, old = held
     public = SCHEMES[old.kind].public_identifier
-    if wish.login is not None and not public:
-        raise Refused(f"{old.kind} has no user name or key id: leave --login away")
-    login = wish.login or (_MADE.sub("", place.index) if public and wish.overlap else place.index)
+    if wish.login is not None:
+        if not public:
+            raise Refused(f"{old.kind} has no user name or key id: leave --login away")
+        return _named(store, held, wish.login, wish.overlap)
+    base = _MADE.sub("", place.index) if public else place.index
+    made = _issue(store, held, base)
+    if made[0].index == base:  # what is given is taken: there must be another, or the same again
+        login = f"{base}-{secrets.token_hex(4)}" if wish.overlap else place.index
+        made = _issue(store, held, login)
+    return made
+
+
+def _named(
+    store: Catalog, held: Held, login: str, overlap: float
+) -> tuple[Locator, Any, dict[str, str]]:
+    place, old = held
     made = _issue(store, held, login)
-    if made[0] == place and wish.overlap:
-        if wish.login is not None:
+    if made[0] == place:
+        if overlap:
             raise Refused(f"{login!r} is the old one's: while both hold, each needs its own")
-        made = _issue(store, held, f"{login}-{secrets.token_hex(4)}")
+        return made
     (taken,) = store.credentials([(old.tenant, made[0])])
-    if made[0] != place and taken is not None:
-        if wish.login is not None:
-            raise Refused(f"{made[0].index!r} is taken by consumer {taken.consumer!r}")
-        made = _issue(store, held, f"{login}-{secrets.token_hex(4)}")
+    if taken is not None:
+        raise Refused(f"{made[0].index!r} is taken by consumer {taken.consumer!r}")
     return made
 
 
