@@ -88,6 +88,9 @@ def _succeed(
     place, old = held
     tenant = old.tenant
     locator, form, shown = _fresh(store, held, wish)
+    (taken,) = store.credentials([(tenant, locator)])
+    if locator != place and taken is not None:
+        raise Refused(f"{locator.index!r} is taken by consumer {taken.consumer!r}; try again")
     name = wish.identifier or f"{old.kind}-{secrets.token_hex(4)}"
     ends = min(old.expires_at or at + wish.overlap, at + wish.overlap)
     until = wish.ends or _as_long(old, at)
@@ -141,15 +144,9 @@ def _fresh(store: Catalog, held: Held, wish: Wish) -> tuple[Locator, Any, dict[s
 def _named(
     store: Catalog, held: Held, login: str, overlap: float
 ) -> tuple[Locator, Any, dict[str, str]]:
-    place, old = held
     made = _issue(store, held, login)
-    if made[0] == place:
-        if overlap:
-            raise Refused(f"{login!r} is the old one's: while both hold, each needs its own")
-        return made
-    (taken,) = store.credentials([(old.tenant, made[0])])
-    if taken is not None:
-        raise Refused(f"{made[0].index!r} is taken by consumer {taken.consumer!r}")
+    if made[0] == held[0] and overlap:
+        raise Refused(f"{login!r} is the old one's: while both hold, each needs its own")
     return made
 
 
