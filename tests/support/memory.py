@@ -10,8 +10,9 @@ from argon2.low_level import Type
 
 from authz.contracts import Fault
 from authz.document import ConsumerEntry, Document, credential_id, draft_of
+from authz.hashes import verify_password
 from authz.jose.key_set import KeySet
-from authz.secrets import KeyRing, KeyRingVault, verify_password
+from authz.secrets import KeyRing, KeyRingVault
 from authz.values import Consumer, Credential
 
 RING = KeyRing.parse("k1:" + base64.b64encode(bytes(range(32))).decode())
