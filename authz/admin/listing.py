@@ -29,6 +29,6 @@ class Listing:
             found = self._catalog.accounts(names)
             yield from (found[name] for name in names if name in found)
 
-    def names(self, size: int = CHUNK) -> Iterator[list[ConsumerName]]:
-        """Their names, so many at a time."""
-        return batches(self._spool.others(), size)
+    def names(self, size: int = 0) -> Iterator[list[ConsumerName]]:
+        """Their names, so many at a time (0: as many as are read in one round trip)."""
+        return batches(self._spool.others(), size or CHUNK)

@@ -171,6 +171,9 @@ def test_in_a_cluster(tmp_path: Path) -> None:
         ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", ask(target, "CLUSTER", "MYID"))
         assert store.claim(KEYS.nonce("", beside_the_records("acl")), 60)
         assert store.read([KEYS.epoch]) == [None]
+        store.note({KEYS.used("", name, "key"): b"60" for name in ("alice", "bob")}, 60)
+        presence.report(store, KEYS, "worker", KeyRing.parse(RING), watched=True)
+        assert list(presence.living(store, KEYS)) == ["worker"]
     finally:
         cluster.close()
 
