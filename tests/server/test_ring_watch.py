@@ -10,6 +10,7 @@ import pytest
 from authz.admin import credentials
 from authz.admin.catalog import Catalog
 from authz.admin.ring_file import RingFile
+from authz.server import chores
 from authz.store import presence
 from authz.store.keys import Keys
 from tests.support.checks import Seen, check
@@ -20,6 +21,12 @@ from tests.support.workers import OTHER_RING, RING, Running, apply, catalog, run
 
 ALLOWED = Seen("allow", 200, "allowed", "alice")
 KEYS = Keys("authz")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round twenty times a second: what happens in it is the question."""
+    monkeypatch.setattr(chores, "TICK", 0.05)
 
 
 def alice(client: Running) -> Seen:

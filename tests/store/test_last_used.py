@@ -8,6 +8,7 @@ import pytest
 
 from authz.admin.catalog import Silent
 from authz.pipeline import decide
+from authz.server import chores
 from authz.store.keys import Keys
 from authz.store.redis import RedisStore
 from authz.store.target import Target
@@ -144,11 +145,14 @@ def test_nobody_hears_of_it(store: Valkey) -> None:
     assert set(ear.heard) == {KEYS.config}
 
 
-def test_a_worker_writes_it_now_and_then_and_when_it_ends(store: Valkey) -> None:
+def test_a_worker_writes_it_now_and_then_and_when_it_ends(
+    store: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By the clock of its decisions; commands show it."""
+    monkeypatch.setattr(chores, "TICK", 0.05)
     apply(store.url)
     wanted = [("", "alice", "key"), ("", "bob", "key")]
-    with running(store.url, clock=lambda: NOW, last_used_seconds=1) as client:
+    with running(store.url, clock=lambda: NOW, last_used_seconds=0.1) as client:
         client.ask(check("/ip", ("apikey", "alice-key")))
         client.ask(check("/ip", ("apikey", "wrong")))
         until(lambda: noted(store), "it is written")
