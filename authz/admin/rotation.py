@@ -120,9 +120,10 @@ def _succeed(
 
 
 def _as_long(old: CredentialRecord, at: float) -> float:
+    """When the successor ends, to last as long as the old one was to; 0: never."""
     if not old.expires_at:
         return 0.0
-    return at + old.expires_at - max(old.created_at, old.not_before)
+    return at + old.expires_at - (max(old.created_at, old.not_before) or at)
 
 
 def _fresh(store: Catalog, held: Held, wish: Wish) -> tuple[Locator, Any, dict[str, str]]:
