@@ -90,7 +90,7 @@ class Subkeys(Struct, frozen=True):
     def mark(self) -> str:
         """What tells this key from others of its id, and nothing of the key. No look-up key is made
         of a text without a NUL."""
-        return _b64(self.index.digest(b"authz/1/mark"))[:12]
+        return _b64(self.index.digest(b"authz/1/mark")).decode()[:12]
 
 
 class KeyRing(Struct):

@@ -112,7 +112,7 @@ def test_the_key_ring(stack: Stack, ring: Path) -> None:
     and the old key is no more needed than the status says."""
     with Load(stack.port, MIX) as load:
         well = warm(load)
-        authz(stack, ring, "keyring", "rotate", str(ring))
+        authz(stack, ring, "keyring", "rotate", str(ring), "--patience", "20s")
         done, writer = time.monotonic(), KeyRing.parse(ring.read_text()).writer
         until(lambda: enough(load, done), "and everything was asked again")
     account(stack, since(load.shots, well))
