@@ -30,6 +30,7 @@ from authz.values import (
     Deny,
     Edits,
     Identity,
+    Once,
     Place,
     Proof,
     Request,
@@ -258,21 +259,35 @@ def asks(route: Route | None, consumer: Consumer) -> bool:
 
 
 def spend(request: Request, route: Route, callers: list[Caller], store: Lookup) -> Lines:
-    """Use up what may be used once, and take from the limits; what to tell the client of these.
-    Last, so that nothing else can fail afterwards and a stranger cannot burn somebody's nonce, and
-    both at once: a replay takes from no limit, and what a limit refuses may be sent again. Raises
-    `Denied`."""
-    proofs = (caller.proof for caller in callers)
-    onces = [proof.once for proof in proofs if proof is not None and proof.once is not None]
-    access, identity, scheme = route.access, callers[-1].identity, callers[-1].scheme
-    if asks(route, identity.consumer):
-        call = Call(request, identity, scheme, access.service, access.route)
-        if counted := access.counted(call):
-            return spending.spend(counted, onces, call, store)
-    for once in onces:
-        if not store.claim(once.nonce, once.seconds):
-            raise Denied(once.refusal)
-    return ()
+    """Use up what may be used once, take from the limits, and note what was used; what to tell the
+    client of the limits. Last, so that nothing else can fail afterwards and a stranger cannot burn
+    somebody's nonce, and both at once: a replay takes from no limit, and what a limit refuses may
+    be sent again. Raises `Denied`."""
+    proofs = [caller.proof for caller in callers if caller.proof is not None]
+    onces = [proof.once for proof in proofs if proof.once is not None]
+    lines = spend_limits(request, route, callers[-1], onces, store)
+    if lines is None:
+        lines = ()
+        for once in onces:
+            if not store.claim(once.nonce, once.seconds):
+                raise Denied(once.refusal)
+    used = store.used
+    if used is not None:
+        for proof in proofs:
+            used[id(proof.credential)] = proof.credential
+    return lines
+
+
+def spend_limits(
+    request: Request, route: Route, caller: Caller, onces: list[Once], store: Lookup
+) -> Lines | None:
+    """The same, where there are limits; None where there are none. Raises `Denied`."""
+    if not asks(route, caller.identity.consumer):
+        return None
+    access = route.access
+    call = Call(request, caller.identity, caller.scheme, access.service, access.route)
+    counted = access.counted(call)
+    return spending.spend(counted, onces, call, store) if counted else None
 
 
 # -- what the upstream is told ---------------------------------------------------------------------

@@ -7,9 +7,9 @@ from typing import Any
 
 from authz.admin.catalog import Catalog
 from authz.contracts import Lookup
+from authz.hashes import verify_password
 from authz.jose.key_set import KeySet
 from authz.quotas import Quota, Spent
-from authz.secrets import verify_password
 from authz.store.key_sets import KeySets
 from authz.values import Consumer, Credential, Once
 
@@ -26,6 +26,8 @@ class Reading:
 
 
 class _Reading:
+    used = None
+
     def __init__(self, tenant: str, catalog: Catalog, key_sets: KeySets) -> None:
         self._tenant = tenant
         self._catalog = catalog

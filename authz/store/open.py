@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -24,6 +25,7 @@ from authz.store.redis import RedisStore
 from authz.store.remembered import Remembered
 from authz.store.target import Target
 from authz.store.unknown import Allowance
+from authz.store.used import Used
 
 
 class StoreSettings(Struct, frozen=True):
@@ -34,6 +36,7 @@ class StoreSettings(Struct, frozen=True):
     silence of the link after which nothing is taken as current. `jwks_waiters` is how many threads
     may wait for key sets. `unknown_per_second` is how often the store may be asked for credentials
     that are not there; as often for consumers, whom only a proven credential names.
+    `last_used_seconds` is how often it is written which credentials were used; 0 means never.
     """
 
     target: Target
@@ -48,6 +51,7 @@ class StoreSettings(Struct, frozen=True):
     jwks_allow_private: bool = False
     jwks_ca_file: str | None = None
     jwks_waiters: int = 8
+    last_used_seconds: float = 60.0
 
 
 class Store(Struct, frozen=True):
@@ -62,6 +66,7 @@ class Store(Struct, frozen=True):
     waiting: Waiting
     listener: Listener
     key_sets: KeySets
+    used: Used | None
 
     def close(self) -> None:
         """Stop the threads, end the connections."""
@@ -76,8 +81,10 @@ def open_store(
     forms: Mapping[str, type],
     observer: Observer,
     on_change: Callable[[list[str] | None], None],
+    clock: Callable[[], float] = time.time,
 ) -> Store:
-    """Make the objects; nothing is asked of the store until `listener.start()`."""
+    """Make the objects; nothing is asked of the store until `listener.start()`. The store follows
+    when `ring` adopts other keys. `clock` tells when credentials are used."""
     keys = Keys(settings.namespace)
     codec = Codec(ring, forms)
     redis = RedisStore(settings.target, settings.timeout, observer)
@@ -103,7 +110,9 @@ def open_store(
         waiters=settings.jwks_waiters,
     )
     counters = Counters(redis, keys, observer)
-    sources = Sources(keys, ring, cache, Passwords(), Remembered(), key_sets, redis, counters)
+    used = Used(keys, clock) if settings.last_used_seconds else None
+    seen = used.seen if used is not None else None
+    sources = Sources(keys, ring, cache, Passwords(), Remembered(), key_sets, redis, counters, seen)
     return Store(
         keys=keys,
         codec=codec,
@@ -114,4 +123,5 @@ def open_store(
         waiting=Waiting(sources),
         listener=Listener(redis, keys, cache, link, observer, on_change),
         key_sets=key_sets,
+        used=used,
     )

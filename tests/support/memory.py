@@ -11,9 +11,10 @@ from argon2.low_level import Type
 
 from authz.contracts import Fault
 from authz.document import ConsumerEntry, Document, credential_id, draft_of
+from authz.hashes import verify_password
 from authz.jose.key_set import KeySet
 from authz.quotas import Quota, Spent, reckon
-from authz.secrets import KeyRing, KeyRingVault, verify_password
+from authz.secrets import KeyRing, KeyRingVault
 from authz.values import Consumer, Credential, Once
 
 RING = KeyRing.parse("k1:" + base64.b64encode(bytes(range(32))).decode())
@@ -44,6 +45,8 @@ class Memory:
         #: What limits count, and their clock in milliseconds.
         self.counters: dict[tuple[str, str], tuple[int, int]] = {}
         self.milliseconds = 0
+        #: Credentials that proved themselves.
+        self.used: dict[int, Credential] = {}
         self.remembered: dict[tuple[str, str], Any] = {}
         #: What follows from records.
         self.places: dict[int, tuple[Any, dict[Any, Any]]] = {}
@@ -95,6 +98,7 @@ class MemoryLookup:
     def __init__(self, memory: Memory, tenant: str) -> None:
         self._memory = memory
         self._tenant = tenant
+        self.used: dict[int, Credential] | None = memory.used
 
     def holds(self, *records: Credential | Consumer) -> bool:
         known = (*self._memory.credentials.values(), *self._memory.consumers.values())
