@@ -9,6 +9,8 @@ from msgspec.structs import replace
 
 from authz import document
 from authz.access.limits import Limit, _site
+from authz.admin.export import export
+from authz.admin.plan import plan
 from authz.contracts import StoreDown
 from authz.pipeline import decide
 from authz.plain import DocumentError
@@ -16,6 +18,8 @@ from authz.signing import sign_digest, sign_hmac_auth
 from authz.values import Allow, Deny, Request
 from tests.support.gateway import NOW, Gateway, ask
 from tests.support.memory import Memory, MemoryLookup
+from tests.support.valkey import Valkey
+from tests.support.workers import apply, catalog
 
 MINUTE = 60_000
 
@@ -451,3 +455,22 @@ def test_a_share_is_a_hundredth_unless_it_is_given() -> None:
     assert shares == [1, 1, 2, 100]
     assert Limit(requests=9, per="day", mode="leased", lease=3).share == 3
     assert Limit(requests=9, per="day").share == 0
+
+
+def test_limits_are_stored_and_exported_as_written(store: Valkey) -> None:
+    """Applied again, nothing changes; and a worker has a consumer's own from its record."""
+    bucket = "{requests: 9, per: 2 days, by: route, burst: 3, status: 503}"
+    limits = f"[{bucket}, {{requests: 5, per: hour, mode: leased, lease: 2}}]"
+    text = f"""
+services: [{{id: s, auth: {{key-auth: {{}}}}, access: {{limits: {limits}}}}}]
+groups: [{{id: g, access: {{limits: {limits}}}}}]
+consumers: [{{username: c, access: {{limits: {limits}}}}}]
+"""
+    apply(store.url, text)
+    commands = catalog(store.url)
+    exported = document.parse("".join(export(commands, "yaml")))
+    written = document.parse(text)
+    assert exported.services == written.services
+    assert exported.groups == written.groups
+    assert exported.consumers[0].access == written.consumers[0].access
+    assert plan(exported, commands, NOW).changes == 0
