@@ -243,8 +243,8 @@ class Document(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 
 def chosen(choice: Any) -> tuple[str, Any]:
     """(kind, value) of the one scheme that an entry names."""
-    for kind, value in zip(FIELDS, _VALUES(choice), strict=True):
-        if value is not UNSET:
+    for kind, field in FIELDS.items():
+        if (value := getattr(choice, field)) is not UNSET:
             return kind, value
     raise LookupError
 
