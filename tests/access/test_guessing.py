@@ -330,7 +330,7 @@ def test_its_memory_is_bounded_and_tells_nothing() -> None:
         made.ask(key(f"secret-{number}"), f"10.{number >> 8}.{number & 255}.1")
         made.ask(password(f"secret-{number}"), f"10.0.{number >> 8}.{number & 255}")
 
-    kept = [
+    kept: list[dict[int, Any]] = [
         *(scores._scores for scores in (guesses._scores, guesses._addresses, guesses._identifiers)),
         *(marks._marks for marks in (guesses._tried, guesses._proven)),
     ]
