@@ -16,13 +16,12 @@ class Attempt:
     """A `Lookup` for one scheme's look at one request: it lets nobody ask for a credential that is
     not looked at, and knows for which one it was asked."""
 
-    __slots__ = ("_guard", "_presented", "_store", "_whose")
+    __slots__ = ("_guard", "_presented", "_store")
 
     def __init__(self, guard: Guard, store: Lookup) -> None:
         self._guard = guard
         self._store = store
         self._presented: tuple[str, str] | None = None
-        self._whose = 0
 
     def refused(self, deny: Deny, secret: str | None) -> None:
         """It came to this. `secret` is all that the refusal rests on, if that is one text."""
@@ -41,12 +40,12 @@ class Attempt:
             self._guard.guesses.failed(self._guard, *self._presented, "")
 
     def proved(self) -> None:
-        if self._presented is not None:
-            self._guard.guesses.proved(self._whose)
+        guard = self._guard
+        if self._presented is not None and guard.limits.spares:
+            guard.guesses.proved(guard, *self._presented)
 
     def _ask(self, kind: str, identifier: str) -> None:
-        self._whose = self._guard.whose(kind, identifier)
-        self._guard.require(kind, self._whose)
+        self._guard.require(kind, identifier)
         self._presented = kind, identifier
 
     def find(self, kind: str, identifier: str) -> Credential | None:

@@ -113,20 +113,20 @@ class Guesses:
         limits = LIMITS.get(mode)
         if limits is None or not request.address:
             return None
-        return Guard(self, limits, network(request.address), tenant, request.at)
+        return Guard(self, limits, request, tenant)
 
-    def wait(self, guard: Guard, whose: int) -> float:
+    def wait(self, guard: Guard, kind: str, identifier: str) -> float:
         """Seconds until this identifier is looked at again from there."""
-        limits, at = guard.limits, guard.at
-        one = self._scores.wait(whose, limits.one, at)
-        if limits.spares and whose in self._proven:
+        limits, at = guard.limits, guard.request.at
+        one = self._scores.wait(guard.whose(kind, identifier), limits.one, at)
+        if limits.spares and guard.owner(kind, identifier) in self._proven:
             return one
         return max(one, self._addresses.wait(guard.mark, limits.all, at))
 
     def failed(self, guard: Guard, kind: str, identifier: str, secret: str | None) -> None:
         """Count an attempt, unless it is one that failed before: a client that has an old password
         sends it again and again, and guesses nothing."""
-        limits, at = guard.limits, guard.at
+        limits, at = guard.limits, guard.request.at
         whose = guard.whose(kind, identifier)
         with self._lock:
             if secret is not None and not self._tried.add(hash((whose, secret))):
@@ -151,12 +151,13 @@ class Guesses:
             suspects.popitem(last=False)
         self._calm = max(until, self._calm)
 
-    def proved(self, whose: int) -> None:
+    def proved(self, guard: Guard, kind: str, identifier: str) -> None:
         """This identifier belongs to somebody there. Its failures stay: who shares an address with
         its owner would have them forgotten by the owner's calls."""
-        if whose not in self._proven:
+        owner = guard.owner(kind, identifier)
+        if owner not in self._proven:
             with self._lock:
-                self._proven.add(whose)
+                self._proven.add(owner)
 
 
 class Guard(Struct, frozen=True, gc=False):
@@ -164,9 +165,12 @@ class Guard(Struct, frozen=True, gc=False):
 
     guesses: Guesses
     limits: Limits
-    network: str
+    request: Request
     tenant: str
-    at: float
+
+    @property
+    def network(self) -> str:
+        return network(self.request.address)
 
     @property
     def mark(self) -> int:
@@ -175,9 +179,16 @@ class Guard(Struct, frozen=True, gc=False):
     def whose(self, kind: str, identifier: str) -> int:
         return hash((self.limits.name, self.network, self.tenant, kind, identifier))
 
-    def require(self, kind: str, whose: int) -> None:
+    def owner(self, kind: str, identifier: str) -> int:
+        """Of this very address: in a network of IPv6 neighbours have others."""
+        return hash((self.request.address, self.tenant, kind, identifier))
+
+    def require(self, kind: str, identifier: str) -> None:
         """Raises `Denied` while this identifier is not looked at."""
-        wait = self.guesses.wait(self, whose)
+        guesses = self.guesses
+        if not guesses.suspects or not guesses.suspect(self.request):
+            return
+        wait = guesses.wait(self, kind, identifier)
         if wait:
             headers = (("retry-after", str(math.ceil(wait))),)
             raise Denied(Deny(TOO_MANY, STATUS, MESSAGE, scheme=kind, headers=headers))
