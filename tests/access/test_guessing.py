@@ -164,6 +164,25 @@ def test_strict_spares_nobody() -> None:
     assert made.ask(ALICE, THERE, at=LATER) == 200
 
 
+def test_strict_spares_nobody_whom_another_service_let_in() -> None:
+    """Where guesses are counted less strictly."""
+    made = Guarded("{guessing: strict}")
+    assert made.ask(password("right", host="guest.test")) == 200  # which says nothing: `on`
+    made.all(keys(50), at=LATER)
+
+    assert made.ask(RIGHT, at=LATER) == 429
+
+
+def test_failures_elsewhere_are_not_the_owners() -> None:
+    """Also where something else waits."""
+    made = Guarded()
+    made.all(passwords(ONE))
+    made.all(passwords(ONE, "another"), THERE)
+    assert made.ask(password("right", "another"), THERE) == 429
+
+    assert made.ask(RIGHT, THERE) == 200
+
+
 @pytest.mark.parametrize(
     ("address", "other", "one"),
     [

@@ -31,7 +31,7 @@ def guessed(limit: Limit, seconds: float, rest: Callable[[], float]) -> int:
     while True:
         while wait := scores.wait(1, limit, at):
             at += max(wait, TICK)
-        if at >= START + seconds:
+        if at >= START + seconds or count > limit.most(seconds):
             return count
         scores.failed(1, limit, at)
         count += 1
