@@ -48,6 +48,10 @@ class Attempt:
         self._guard.require(kind, identifier)
         self._presented = kind, identifier
 
+    @property
+    def used(self) -> dict[int, Credential] | None:
+        return self._store.used
+
     def find(self, kind: str, identifier: str) -> Credential | None:
         self._ask(kind, identifier)
         return self._store.find(kind, identifier)
