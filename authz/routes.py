@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import UNSET, Struct
 
-from authz.access import Access, chosen
+from authz.access import Access, chosen, guessing
 from authz.contracts import Scheme
 from authz.denials import MALFORMED, NO_ROUTE, UNSAFE_PATH
 from authz.document import (
@@ -349,6 +349,7 @@ def _access(service: ServiceEntry, entry: RouteEntry | None, document: Document)
             for group in document.groups
             if group.tenant == service.tenant and (rules := chosen(group.access))
         },
+        guessing=guessing.mode(_part("guessing", own, service.access)),
     )
 
 

@@ -13,6 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from typer.testing import CliRunner
 
 from authz import denials, reasons
+from authz.access import guessing
 from authz.cli import app
 from authz.config import Settings
 from authz.endpoints import ENDPOINTS
@@ -91,6 +92,7 @@ def all_reasons() -> set[str]:
     found |= {reason for _, reason in store.REASONS} | {store.EMPTY, store.BREAKER_OPEN}
     found |= {records.CORRUPT, passwords.BUSY, key_source.UNAVAILABLE, wire.ALLOWED, wire.ANONYMOUS}
     found |= {service.OVERLOADED, service.ABANDONED, unknown.TOO_MANY}
+    found |= set(guessing.REASONS)
     return found | {service.NOT_READY, service.NOT_A_CHECK, service.CRASHED}
 
 
