@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import UNSET, Struct
 
-from authz.access import Access, chosen, limits_of
+from authz.access import Access, chosen, guessing, limits_of
 from authz.contracts import Scheme
 from authz.denials import MALFORMED, NO_ROUTE, UNSAFE_PATH
 from authz.document import (
@@ -357,6 +357,7 @@ def _access(service: ServiceEntry, entry: RouteEntry | None, document: Document)
             for group in document.groups
             if group.tenant == service.tenant and (found := limits_of(group.access))
         },
+        guessing=guessing.mode(_part("guessing", own, service.access)),
     )
 
 

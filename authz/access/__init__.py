@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType, defstruct
 
-from authz.access import grants, limits
+from authz.access import grants, guessing, limits
 from authz.access.limits import Counted, Limit, Owner
 from authz.access.rule import Call, Rule
 from authz.values import Consumer, Grant
@@ -39,13 +39,14 @@ ConsumerAccess = defstruct(
     kw_only=True,
     omit_defaults=True,
 )
-#: That of a service or a route: whether a grant is needed, and whether one that is asked for waits
-#: for somebody to approve it.
+#: That of a service or a route: whether a grant is needed, whether one that is asked for waits for
+#: somebody to approve it, and how soon wrong credentials are not looked at any more.
 ServiceAccess = defstruct(
     "ServiceAccess",
     [
         ("grant", Literal["required", "none"] | UnsetType, UNSET),
         ("approval", Literal["manual", "auto"] | UnsetType, UNSET),
+        ("guessing", guessing.Setting | UnsetType, UNSET),
     ],
     bases=(ConsumerAccess,),
     forbid_unknown_fields=True,
@@ -72,6 +73,7 @@ class Access(Struct, frozen=True, dict=True):
     limits: tuple[Limit, ...] = ()
     limits_of: Owner = "service"
     group_limits: Mapping[str, tuple[Limit, ...]] = {}
+    guessing: guessing.Mode = "on"
 
     @cached_property
     def asks(self) -> bool:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cached_property, lru_cache
-from ipaddress import ip_address, ip_network
+from functools import cached_property
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from msgspec import Meta, Struct
 
+from authz.access.guessing import network
 from authz.access.rule import Call
 from authz.plain import DocumentError
 from authz.quotas import Quota
@@ -35,8 +35,8 @@ _PERIOD = rf"(?:([1-9][0-9]{{0,3}}) )?({'|'.join(UNITS)})s?"
 LONGEST, MOST_AT_ONCE = 366 * UNITS["day"], 100_000
 #: What `quote` leaves as it is, and asking it takes longer than to see so.
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]*")
-#: A whole site has as many addresses of IPv6 as it likes, within its first 64 bits.
-_SITE = 64
+#: Characters of what may be no address, such as the path of a socket.
+_ADDRESS = 64
 
 By = Literal["consumer", "credential", "group", "service", "route", "address"]
 
@@ -161,26 +161,12 @@ def _subjects(limit: Limit, call: Call) -> tuple[str, ...]:
     if by == "route":
         return (f"{call.service}/{call.route}",)
     if by == "address":
-        return (part(_site(call.request.address)),)
+        return (part(network(call.request.address)[:_ADDRESS]),)
     if by == "group":
         return consumer.groups or ("",)
     if by == "credential" and credential is not None:
         return (f"{part(consumer.username)}/{part(credential.id)}",)
     return (part(consumer.username),)
-
-
-@lru_cache(4096)
-def _site(text: str) -> str:
-    """A client's address, or the first 64 bits of an IPv6 one. What is none counts as it is."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return text[:64]
-    if address.version == 4:  # noqa: PLR2004
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ip_network((int(address), _SITE), strict=False).network_address)
 
 
 def part(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from authz.access.guessing import FAILURE
 from authz.server.told import Told
 
 #: Seconds; Envoy's own default time limit for a Check is 0.2.
@@ -36,6 +37,12 @@ UNKNOWN_REFUSED = Counter(
     ["kind"],
 )
 LIMITS = Counter("authz_limits", "Limits asked.", ["service", "limit", "result"])
+GUESSES = Counter("authz_guesses", "Attempts to prove somebody that failed.", ["kind"])
+GUESSED = Counter(
+    "authz_guessed_identifiers",
+    "Identifiers with which many attempts failed lately, whatever the addresses.",
+    ["kind"],
+)
 CHANGE_LAG = Histogram(
     "authz_change_lag_seconds",
     "From a change's writing to when a worker forgot what it knew, by the store's clock.",
@@ -118,6 +125,10 @@ class Recorder:
 
     def limited(self, service: str, limit: str, result: str) -> None:
         self._child(LIMITS, service, limit, result).inc()
+
+    def guess(self, event: str, kind: str) -> None:
+        """The `observe` of `authz.access.guessing.Guesses`."""
+        self._child(GUESSES if event == FAILURE else GUESSED, kind).inc()
 
     def change_lag(self, seconds: float) -> None:
         CHANGE_LAG.observe(seconds)

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from authz import document
-from authz.access.limits import Limit, _site
+from authz.access.limits import Limit
 from authz.admin.export import export
 from authz.admin.plan import plan
 from authz.contracts import StoreDown
@@ -174,15 +174,17 @@ consumers:
     [
         ("192.0.2.1", "192.0.2.1"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-        ("2001:DB8:1:2::", "2001:db8:1:2::"),
+        ("2001:db8:1:2:3:4:5:6", "20010db800010002"),
+        ("2001:DB8:1:2::", "20010db800010002"),
         ("", ""),
-        ("@abstract" * 100, ("@abstract" * 100)[:64]),
+        ("/a" * 100, "%2Fa" * 32),
     ],
 )
 def test_an_address_is_its_site(address: str, site: str) -> None:
     """Who has one address of IPv6 has 2^64 of them."""
-    assert _site(address) == site
+    made = gateway(ONE.format("address"))
+    assert outcome(made, call("a1", address=address)) == "allow"
+    assert [*made.memory.counters] == [("", f"service/s/address/{site}/3600000")]
 
 
 # -- what clients are told -------------------------------------------------------------------------
