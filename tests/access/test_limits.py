@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -185,6 +187,23 @@ def test_an_address_is_its_site(address: str, site: str) -> None:
     made = gateway(ONE.format("address"))
     assert outcome(made, call("a1", address=address)) == "allow"
     assert [*made.memory.counters] == [("", f"service/s/address/{site}/3600000")]
+
+
+def test_the_manuals_example_and_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The document of docs/limits.md does what its comments say, and the table is whole."""
+    text = (Path(__file__).parents[2] / "docs" / "limits.md").read_text()
+    monkeypatch.setenv("ALICE_KEY", "a")
+    [example] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    made = Gateway(example)
+    found = {path: made.verdict(call("a", path, "api.example.com")) for path in ("/search", "/x")}
+    policies = {path: dict(each.respond)["ratelimit-policy"] for path, each in found.items()}
+    alice = '"consumer/consumer/month";q=50000;w=2592000'
+    assert policies == {
+        "/search": f'"route/route/second";q=5;w=1, {alice}',
+        "/x": '"service/consumer/minute";q=100;w=60, "service/address/hour";q=5000;w=3600, '
+        + alice,
+    }
+    assert re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE) == [*Limit.__struct_fields__]
 
 
 # -- what clients are told -------------------------------------------------------------------------
