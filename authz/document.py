@@ -14,6 +14,8 @@ from typing import Any, cast
 import msgspec
 from msgspec import UNSET
 
+from authz.access.address import networks
+from authz.access.told import IDENTITY
 from authz.entries import (
     FIELDS,
     ConsumerEntry,
@@ -56,8 +58,6 @@ __all__ = [
 
 #: APISIX's rule for user names, under its profiles.
 _APISIX_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
-#: Headers that we set ourselves; a consumer's own headers may not take their names.
-RESERVED = ("x-consumer-username", "x-consumer-custom-id", "x-consumer-groups")
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -137,6 +137,10 @@ def _place_first(message: str, whole: str = "document") -> str:
 
 
 def _check(document: Document) -> None:
+    try:
+        networks(tuple(document.trusted_proxies))
+    except ValueError as error:
+        raise DocumentError(f"trusted_proxies: {error}") from None
     _unique("services", [service.id for service in document.services])
     for index, service in enumerate(document.services):
         place = f"services[{index}]"
@@ -187,7 +191,7 @@ def _check_consumer(at: str, consumer: ConsumerEntry, profile: Profile) -> None:
     if len(set(lower)) < len(lower):
         raise DocumentError(f"{at}headers: one name is given in two spellings")
     for header in consumer.headers:
-        if header.lower() in RESERVED:
+        if header.lower() in IDENTITY:
             raise DocumentError(f"{at}headers: {header} is set by the authorizer itself")
     for number, entry in enumerate(consumer.credentials):
         if count(entry) != 1:

@@ -63,6 +63,8 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
         if request.headers.may_name_callers:
             refuse_look_alikes(request)
         route = routes.match(request)
+        if route.access.doors:
+            route.access.require_address(request, route.schemes[0] if route.schemes else None)
         store = lookups.within(route.tenant)
         evidence = route.evidence(request)
         if evidence is not None:
@@ -154,9 +156,11 @@ class Caller(Struct, frozen=True, gc=False):
 def authenticate(request: Request, route: Route, store: Lookup) -> list[Caller]:
     """Every caller that the route asks for. Raises `Denied`."""
     if not route.schemes:
-        raise Denied(denials.NO_SCHEME)
+        raise Denied(route.access.nobody)
     if route.mode == "any":
         return [any_of(request, route.schemes, store)]
+    if route.mode == "multi-auth":
+        return [first_of(request, route.schemes, store)]
     return [any_of(request, (scheme,), store) for scheme in route.schemes]
 
 
@@ -181,6 +185,18 @@ def any_of(request: Request, schemes: tuple[Scheme, ...], store: Lookup) -> Call
             if scheme.anonymous_consumer:
                 return anonymous(scheme, request.at, store)
     raise Denied(_offer_all(foreign or schemes[0].missing(), schemes))
+
+
+def first_of(request: Request, schemes: tuple[Scheme, ...], store: Lookup) -> Caller:
+    """APISIX's multi-auth: the first scheme that succeeds decides, whatever the ones before it say.
+    Where none does, the challenge is that of the last one that has any. Raises `Denied`."""
+    challenges: tuple[str, ...] = ()
+    for scheme in schemes:
+        try:
+            return any_of(request, (scheme,), store)
+        except Denied as denied:
+            challenges = denied.deny.challenges or challenges
+    raise Denied(denials.NONE_PROVEN.offering(challenges))
 
 
 def _offer_all(deny: Deny, schemes: tuple[Scheme, ...]) -> Deny:
@@ -231,7 +247,8 @@ def require_access(request: Request, route: Route, identity: Identity, scheme: S
     """The caller meets what this route, and its own record, ask of it. Raises `Denied`."""
     access = route.access
     if access.asks or identity.consumer.access is not None:
-        access.require(Call(request, identity, scheme, access.service, access.route))
+        where = access.service, access.route, access.trusted
+        access.require(Call(request, identity, scheme, *where))
 
 
 def spend(callers: list[Caller], store: Lookup) -> None:
@@ -317,6 +334,9 @@ def admit(
     """Tell the upstream who is calling, and nothing else of the kind."""
     told = dict(identity_headers(identity))
     claims = None
+    if route.access.labels is not None:
+        for name, text in route.access.labels.told(identity.consumer):
+            told.setdefault(name, printable(text))
     for caller in callers:
         if caller.proof is not None:
             told.update((name, printable(text)) for name, text in caller.proof.headers if text)

@@ -12,11 +12,14 @@ from authz.admin.lines import Line
 from authz.document import Document, schemes_of
 from authz.values import RELEASE
 
+#: What a document may say beside its profile and its services.
+POLICY = ("trusted_proxies", "groups", "grants")
+
 
 def config_of(policy: Document) -> dict[str, Any]:
     """What the workers need, as JSON gives it back."""
     config: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(policy))
-    more: dict[str, Any] = {name: config[name] for name in ("groups", "grants") if name in config}
+    more: dict[str, Any] = {name: config[name] for name in POLICY if name in config}
     return {"profile": policy.profile, "services": config.get("services", []), **more}
 
 
@@ -31,6 +34,9 @@ def config_lines(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Line]:
             told = {*before[name], *after[name]}
             fields = (f for f in sorted(told) if before[name].get(f) != after[name].get(f))
             yield Line("~", name, ", ".join(fields))
+    trusted = new.get("trusted_proxies", [])
+    if old.get("trusted_proxies", []) != trusted:
+        yield Line("~", "trusted_proxies", ", ".join(trusted))
     if old and old.get("profile") != new["profile"]:
         yield Line("~", "profile", new["profile"])
 

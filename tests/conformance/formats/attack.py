@@ -36,7 +36,9 @@ from tests.conformance.expect import (
 from tests.conformance.formats.attack_schemes import VOCABULARY, credentials
 
 #: Settings of a case that are not one scheme's.
-_GENERAL = {"auth", "policy", "via", "mode", "anonymous_consumer", "hide_credentials"}
+_GENERAL = {
+    *("auth", "policy", "via", "mode", "anonymous_consumer", "hide_credentials", "ip_allow")
+}
 
 
 def recognises(case: Plain) -> bool:
@@ -88,6 +90,8 @@ def _document(config: Plain, fixtures: Plain) -> Plain:
     auth = _auth(config)
     service: Plain = {} if auth is None else {"auth": auth}
     service |= _policy(config)
+    if "ip_allow" in config:
+        service["access"] = {"ip-restriction": {"whitelist": config["ip_allow"]}}
     tenants = sorted({each["tenant"] for each in consumers.values() if "tenant" in each})
     # A tenant is reached by its host, every other consumer by any host.
     return {
