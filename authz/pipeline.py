@@ -70,7 +70,7 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
         if evidence is not None:
             known = passed_before(evidence, request, route, store)
             if known is not None:
-                return admitted_again(known, request, route)
+                return known
         if route.endpoint is not None and not route.schemes:
             return Verdict(route.endpoint.answer(request, store), route)
         refuse_told_look_alikes(request, route)
@@ -103,29 +103,34 @@ class Passed(Struct, frozen=True, gc=False):
     records: tuple[Credential, Consumer]
     since: float
     until: float
+    #: Whether nothing is asked of the caller that another request of its could fail.
+    free: bool
 
     def __repr__(self) -> str:
         return "Passed()"
 
 
 def passed_before(evidence: str, request: Request, route: Route, store: Lookup) -> Verdict | None:
-    """The allow that this evidence was given before, if nothing that it rests on has changed."""
+    """The allow that this evidence was given before, if nothing that it rests on has changed.
+    Raises `Denied` where the caller may not make this very call."""
     known = store.recall(evidence)
     if not isinstance(known, Passed) or not known.since <= request.at < known.until:
         return None
     verdict = known.verdict
     if verdict.route is not route or request.headers.may_name_callers:
         return None
-    return verdict if store.holds(*known.records) else None
+    if not store.holds(*known.records):
+        return None
+    if not known.free:
+        _require_again(verdict, request, route)
+    return verdict
 
 
-def admitted_again(known: Verdict, request: Request, route: Route) -> Verdict:
-    """An allow that was given before, if the caller still may. Raises `Denied`."""
-    decision, scheme = known.decision, route.alone
+def _require_again(verdict: Verdict, request: Request, route: Route) -> None:
+    decision, scheme = verdict.decision, route.alone
     assert isinstance(decision, Allow)
     assert scheme is not None
     require_access(request, route, decision.identity, scheme)
-    return known
 
 
 def remember_pass(
@@ -139,7 +144,8 @@ def remember_pass(
     credential = proof.credential
     ends = (proof.until, credential.expires_at or inf, consumer.expires_at or inf)
     until = min(request.at + MEMORY, *ends)
-    store.remember(evidence, Passed(verdict, (credential, consumer), request.at, until))
+    free = not asks(verdict.route, consumer)
+    store.remember(evidence, Passed(verdict, (credential, consumer), request.at, until, free))
 
 
 # -- who -------------------------------------------------------------------------------------------
@@ -245,10 +251,15 @@ def require_one_caller(callers: list[Caller], route: Route) -> None:
 
 def require_access(request: Request, route: Route, identity: Identity, scheme: Scheme) -> None:
     """The caller meets what this route, and its own record, ask of it. Raises `Denied`."""
-    access = route.access
-    if access.asks or identity.consumer.access is not None:
+    if asks(route, identity.consumer):
+        access = route.access
         where = access.service, access.route, access.trusted
         access.require(Call(request, identity, scheme, *where))
+
+
+def asks(route: Route | None, consumer: Consumer) -> bool:
+    """Whether anything at all is asked of such a caller."""
+    return route is None or route.access.asks or consumer.access is not None
 
 
 def spend(callers: list[Caller], store: Lookup) -> None:
@@ -374,22 +385,31 @@ def conceal(request: Request, route: Route, callers: list[Caller]) -> Edits:
     ours may repeat, or a lax reader might still find such a parameter.
     """
     told = route.tells_query
-    spots = [Place(query=name) for name in told] if told else []
-    # By identity: a route may have two schemes of one kind, and only one of them was read.
-    proven = {id(caller.scheme): caller.proof is not None for caller in callers}
-    for scheme in route.schemes:
-        known = proven.get(id(scheme))
-        # APISIX hides what was used, and leaves the rest.
-        if known is not None or not scheme.tolerant:
-            spots.extend(scheme.hidden(request, proven=bool(known)))
+    spots = _hidden(request, route, callers)
+    if told:
+        spots = (*(Place(query=name) for name in told), *spots)
     if not spots:
         return NO_EDITS
-    edits = places.erase(request, tuple(spots))
+    edits = places.erase(request, spots)
     if edits.cookie is not None and not (edits.cookie.isascii() and edits.cookie.isprintable()):
         raise Denied(denials.MALFORMED)
     if told:
         _refuse_told_parameters(edits.target or request.target, {fold(name) for name in told})
     return edits
+
+
+def _hidden(request: Request, route: Route, callers: list[Caller]) -> tuple[Place, ...]:
+    if len(route.schemes) == 1:
+        return route.schemes[0].hidden(request, proven=callers[0].proof is not None)
+    # By identity: a route may have two schemes of one kind, and only one of them was read.
+    proven = {id(caller.scheme): caller.proof is not None for caller in callers}
+    spots: list[Place] = []
+    for scheme in route.schemes:
+        known = proven.get(id(scheme))
+        # APISIX hides what was used, and leaves the rest.
+        if known is not None or not scheme.tolerant:
+            spots.extend(scheme.hidden(request, proven=bool(known)))
+    return tuple(spots)
 
 
 def _refuse_told_parameters(target: str, folded: set[str]) -> None:

@@ -147,6 +147,14 @@ class Paths:
             self._prefixes = dict(longest_first)
         return self._prefixes[prefix]
 
+    @property
+    def sole(self) -> Route | None:
+        """The one for every path and method, if there is no other."""
+        entries = self._prefixes.get("/", ())
+        if self._path_decides or len(entries) != 1 or entries[0].methods:
+            return None
+        return entries[0].route
+
     def match(self, path: str, method: str) -> Route | None:
         if self._path_decides:
             path = canonical_path(path)
@@ -181,7 +189,7 @@ class RouteTable:
         by_length = sorted(self._wildcards.items(), key=lambda item: -len(item[0]))
         self._wildcards = dict(by_length)
         # Few hosts make most of the requests.
-        self._tables_of = lru_cache(MAX_HOSTS)(lambda host: tuple(self._tables_for(host)))
+        self._known = lru_cache(MAX_HOSTS)(self._of_host)
 
     def _add(self, place: str, service: ServiceEntry, document: Document) -> None:
         hosts = [host.lower() for host in service.hosts] or [""]
@@ -231,11 +239,19 @@ class RouteTable:
         return paths.match(request.path, request.method)
 
     def _by_host(self, request: Request) -> Route | None:
-        for table in self._tables_of(request.host):
+        sole, tables = self._known(request.host)
+        if sole is not None:
+            return sole
+        for table in tables:
             route = table.match(request.path, request.method)
             if route is not None:
                 return route
         return None
+
+    def _of_host(self, sent: str) -> tuple[Route | None, tuple[Paths, ...]]:
+        """The route of all its requests, if there is one, and where to look. Raises `Denied`."""
+        tables = tuple(self._tables_for(sent))
+        return (tables[0].sole if tables else None), tables
 
     def _tables_for(self, sent: str) -> Iterator[Paths]:
         """The most specific first. Raises `Denied` for what is no host."""

@@ -55,7 +55,7 @@ class Rules(Struct, frozen=True, dict=True):
         date = value_of(request, "date", tolerant=self.tolerant)
         until = valid_until(date, self.clock_skew, request, tolerant=self.tolerant)
         self._require_signed(claim, request)
-        text = self.string_to_sign(claim, request)
+        text = self.string_to_sign(claim, request, date)
         expected = encoded(key.tag(claim.algorithm, raw(text)))
         if not same(expected, claim.signature, tolerant=self.tolerant):
             raise Refused(BAD_SIGNATURE)
@@ -68,12 +68,12 @@ class Rules(Struct, frozen=True, dict=True):
                 raise Refused(DIGEST_MISMATCH)
         return until
 
-    def string_to_sign(self, claim: Claim, request: Request) -> str:
+    def string_to_sign(self, claim: Claim, request: Request, date: str | None = None) -> str:
         """Raises `Refused` where something of it can be read in two ways, or is not there at all;
-        APISIX passes over that."""
+        APISIX passes over that. `date` is that header's value, where it was read before."""
         target = target_of(request) if REQUEST_TARGET in claim.names else ""
         values = {
-            name: value_of(request, name, tolerant=self.tolerant)
+            name: (name == "date" and date) or value_of(request, name, tolerant=self.tolerant)
             for name in claim.names
             if name != REQUEST_TARGET
         }

@@ -97,10 +97,17 @@ class Cache:
 
     def holds(self, *records: Any) -> bool:
         """Whether `recall` would give these very records again."""
-        now = monotonic()
+        now, link, known = monotonic(), self._link, self._entries
+        # As `_serves` says, of which nothing else is left while there is room for all.
+        current = link.generation if now - link.seen < link.bound else None
+        roomy = len(self._records) < self._limits[0]
         for record in records:
-            entry = self._entries.get(id(record))
-            if entry is None or entry.value is not record or not self._serves(entry, now):
+            entry = known.get(id(record))
+            if entry is None or entry.value is not record:
+                return False
+            if roomy and entry.generation == current:
+                entry.hit()
+            elif not self._serves(entry, now):
                 return False
         return True
 
