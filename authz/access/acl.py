@@ -46,7 +46,7 @@ class Acl(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
 
     def __post_init__(self) -> None:
         if self.allow_labels is UNSET and self.deny_labels is UNSET:
-            raise ValueError("acl: expected allow_labels, deny_labels or both")
+            raise ValueError("expected allow_labels, deny_labels or both")
 
     def require(self, call: Call) -> None:
         labels = call.consumer.labels

@@ -55,9 +55,7 @@ class ConsumerRestriction(
 
     def __post_init__(self) -> None:
         if (self.whitelist, self.blacklist, self.allowed_by_methods) == (UNSET, UNSET, UNSET):
-            raise ValueError(
-                "consumer-restriction: expected whitelist, blacklist or allowed_by_methods"
-            )
+            raise ValueError("expected whitelist, blacklist or allowed_by_methods")
 
     @property
     def nobody(self) -> Deny:

@@ -39,7 +39,7 @@ class IpRestriction(
 
     def __post_init__(self) -> None:
         if self.whitelist is UNSET and self.blacklist is UNSET:
-            raise ValueError("ip-restriction: expected whitelist, blacklist or both")
+            raise ValueError("expected whitelist, blacklist or both")
         _ = self._allowed, self._blocked
 
     @cached_property

@@ -36,7 +36,7 @@ def check_header_names(names: list[str], *, of: str = "claim", own: bool = False
         folded = fold(name)
         ours = folded.startswith(OWN) and (not own or folded in IDENTITY)
         if folded in _RESERVED or folded.startswith(_RESERVED_FAMILIES) or ours:
-            raise ValueError(f"{name}: no {of} may set this header")
+            raise ValueError(f"no {of} may set the header {name}")
     if len({fold(name) for name in names}) < len(names):
         raise ValueError("one header is named twice")
 
