@@ -72,16 +72,15 @@ class Rules(Struct, frozen=True, dict=True):
         """Raises `Refused` where something of it can be read in two ways, or is not there at all;
         APISIX passes over that. `date` is that header's value, where it was read before."""
         target = target_of(request) if REQUEST_TARGET in claim.names else ""
-        values = {
-            name: (name == "date" and date) or value_of(request, name, tolerant=self.tolerant)
-            for name in claim.names
-            if name != REQUEST_TARGET
-        }
-        if not self.tolerant and None in values.values():
-            raise Refused(ABSENT)
-        return hmac_auth.string_to_sign(
-            claim.key_id, request.method, target, claim.names, values.get
-        )
+
+        def value(name: str) -> str | None:
+            known = date if name == "date" else None
+            found = known or value_of(request, name, tolerant=self.tolerant)
+            if found is None and not self.tolerant:
+                raise Refused(ABSENT)
+            return found
+
+        return hmac_auth.string_to_sign(claim.key_id, request.method, target, claim.names, value)
 
     def _require_signed(self, claim: Claim, request: Request) -> None:
         if self.body_limit is not None and "digest" not in request.headers:
