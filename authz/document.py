@@ -14,6 +14,7 @@ from typing import Any, cast
 import msgspec
 from msgspec import UNSET
 
+from authz.access import ServiceAccess
 from authz.access.address import networks
 from authz.access.told import IDENTITY
 from authz.entries import (
@@ -148,6 +149,7 @@ def _check(document: Document) -> None:
         _unique(f"{place}.routes", [route.id for route in service.routes])
         for number, route in enumerate(service.routes):
             _check_auth(f"{place}.routes[{number}].auth", route.auth)
+            _check_endpoint(f"{place}.routes[{number}]", route)
     _unique("groups", [f"{group.tenant}/{group.id}" for group in document.groups])
     for index, named in enumerate(document.grants):
         _check_grant(f"grants[{index}]", named)
@@ -180,6 +182,21 @@ def _check_auth(place: str, auth: Any) -> None:
                 raise DocumentError(f"{where}: expected exactly one of {', '.join(SCHEMES)}")
     if not auth.same_consumer and "all" not in groups:
         raise DocumentError(f"{place}.same_consumer: only means something beside `all`")
+
+
+def _check_endpoint(place: str, route: RouteEntry) -> None:
+    """Refuse to ask something of callers whom nobody identifies, and who get an answer."""
+    if route.endpoint is None or route.auth is not None or route.access is None:
+        return
+    unasked = ServiceAccess(
+        ip_restriction=route.access.ip_restriction,
+        grant="none" if route.access.grant == "none" else UNSET,
+    )
+    if route.access != unasked:
+        raise DocumentError(
+            f"{place}.access: what is asked of a caller needs one who is known: give this route an "
+            "`auth` of its own"
+        )
 
 
 def _check_consumer(at: str, consumer: ConsumerEntry, profile: Profile) -> None:

@@ -3,6 +3,7 @@ it. On a consumer or a group, by service or route, it says which APIs that app m
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -56,6 +57,13 @@ class ConsumerRestriction(
     def __post_init__(self) -> None:
         if (self.whitelist, self.blacklist, self.allowed_by_methods) == (UNSET, UNSET, UNSET):
             raise ValueError("expected whitelist, blacklist or allowed_by_methods")
+
+    def names(self) -> Iterator[str]:
+        """All that its lists name."""
+        for listed in (self.whitelist, self.blacklist):
+            yield from () if listed is UNSET else listed
+        for entry in () if self.allowed_by_methods is UNSET else self.allowed_by_methods:
+            yield entry.user
 
     @property
     def nobody(self) -> Deny:

@@ -116,6 +116,16 @@ def test_without_a_scheme_nobody_is_let_in(rule: str, message: str) -> None:
     assert bare == Deny("no_scheme", 403, "This route admits nobody")
 
 
+@pytest.mark.parametrize("access", ["{grant: required}", "{acl: {deny_labels: {a: [b]}}}"])
+def test_an_open_endpoint_asks_nothing_of_its_caller(access: str) -> None:
+    """It has none: what it is to ask needs a scheme."""
+    text = "services: [{id: s, routes: [{id: r, endpoint: jwt-sign, access: ACCESS}]}]"
+    with pytest.raises(DocumentError, match=r"^services\[0\]\.routes\[0\]\.access: .* `auth`"):
+        Gateway(text.replace("ACCESS", access))
+    Gateway(text.replace("ACCESS", "{grant: none, ip-restriction: {blacklist: [192.0.2.1]}}"))
+    Gateway(text.replace("ACCESS", f"{access}, auth: {{key-auth: {{}}}}"))
+
+
 @pytest.mark.parametrize(
     ("place", "text"),
     [
