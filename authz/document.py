@@ -7,14 +7,13 @@ Reading is strict. An error names its place in the document, such as
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET
 
-from authz.access import ServiceAccess
 from authz.access.address import networks
 from authz.access.told import IDENTITY
 from authz.entries import (
@@ -149,7 +148,6 @@ def _check(document: Document) -> None:
         _unique(f"{place}.routes", [route.id for route in service.routes])
         for number, route in enumerate(service.routes):
             _check_auth(f"{place}.routes[{number}].auth", route.auth)
-            _check_endpoint(f"{place}.routes[{number}]", route)
     _unique("groups", [f"{group.tenant}/{group.id}" for group in document.groups])
     for index, named in enumerate(document.grants):
         _check_grant(f"grants[{index}]", named)
@@ -159,6 +157,8 @@ def _check(document: Document) -> None:
 
 
 def _unique(place: str, names: list[str]) -> None:
+    if len(set(names)) == len(names):
+        return
     seen: set[str] = set()
     for index, name in enumerate(names):
         if name in seen:
@@ -184,32 +184,13 @@ def _check_auth(place: str, auth: Any) -> None:
         raise DocumentError(f"{place}.same_consumer: only means something beside `all`")
 
 
-def _check_endpoint(place: str, route: RouteEntry) -> None:
-    """Refuse to ask something of callers whom nobody identifies, and who get an answer."""
-    if route.endpoint is None or route.auth is not None or route.access is None:
-        return
-    unasked = ServiceAccess(
-        ip_restriction=route.access.ip_restriction,
-        grant="none" if route.access.grant == "none" else UNSET,
-    )
-    if route.access != unasked:
-        raise DocumentError(
-            f"{place}.access: what is asked of a caller needs one who is known: give this route an "
-            "`auth` of its own"
-        )
-
-
 def _check_consumer(at: str, consumer: ConsumerEntry, profile: Profile) -> None:
     if profile.startswith("apisix") and not _APISIX_NAME.fullmatch(consumer.username):
         raise DocumentError(
             f"{at}username: the profile {profile} takes letters, digits, '_' and '-'"
         )
-    lower = [header.lower() for header in consumer.headers]
-    if len(set(lower)) < len(lower):
-        raise DocumentError(f"{at}headers: one name is given in two spellings")
-    for header in consumer.headers:
-        if header.lower() in IDENTITY:
-            raise DocumentError(f"{at}headers: {header} is set by the authorizer itself")
+    if consumer.headers:
+        _check_headers(f"{at}headers", consumer.headers)
     for number, entry in enumerate(consumer.credentials):
         if count(entry) != 1:
             where = f"{at}credentials[{number}]"
@@ -223,6 +204,17 @@ def _check_grant(place: str, grant: GrantEntry) -> None:
     begins, ends = grant.not_before, grant.not_after
     if begins is not None and ends is not None and begins >= ends:
         raise DocumentError(f"{place}.not_after: ends before it begins")
+
+
+def _check_headers(place: str, headers: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for header in headers:
+        lower = header.lower()
+        if lower in seen:
+            raise DocumentError(f"{place}: one name is given in two spellings")
+        if lower in IDENTITY:
+            raise DocumentError(f"{place}: {header} is set by the authorizer itself")
+        seen.add(lower)
 
 
 # -- secrets ---------------------------------------------------------------------------------------
@@ -245,11 +237,20 @@ def resolve_consumer(
     at: str, consumer: ConsumerEntry, base: Path, profile: Profile
 ) -> ConsumerEntry:
     """The same for one consumer, whose places begin with `at`."""
+    if not any(map(_refers, consumer.credentials)):
+        return consumer
     lenient = profile.startswith("apisix")
     kept = list(_resolved(f"{at}credentials", consumer, base, lenient=lenient))
-    if kept == consumer.credentials:
-        return consumer
     return msgspec.structs.replace(consumer, credentials=kept)
+
+
+def _refers(entry: Any) -> bool:
+    """Whether some secret of a credential is elsewhere."""
+    _, draft = draft_of(entry)
+    for value in msgspec.structs.astuple(cast(Any, draft)):
+        if isinstance(value, Secret) and value.refers:
+            return True
+    return False
 
 
 def _resolved(place: str, consumer: ConsumerEntry, base: Path, *, lenient: bool) -> Iterator[Any]:
@@ -257,18 +258,14 @@ def _resolved(place: str, consumer: ConsumerEntry, base: Path, *, lenient: bool)
         kind, draft = draft_of(entry)
         try:
             changes = {
-                field: resolved
-                for field in draft.__struct_fields__  # type: ignore[attr-defined]
-                if isinstance(value := getattr(draft, field), Secret)
-                and (resolved := value.resolve(base)) is not value
+                field: value.resolve(base)
+                for field, value in msgspec.structs.asdict(cast(Any, draft)).items()
+                if isinstance(value, Secret)
             }
         except Unresolved as error:
             if lenient:
                 continue
             raise DocumentError(f"{place}[{number}].{kind}: {error}") from None
-        if not changes:
-            yield entry
-            continue
         followed = msgspec.structs.replace(cast(Any, draft), **changes)
         yield msgspec.structs.replace(entry, **{FIELDS[kind]: followed})
 

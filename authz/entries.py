@@ -166,6 +166,16 @@ class RouteEntry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     access: ServiceAccess | None = None  # type: ignore[valid-type]
     endpoint: Endpoint | None = None
 
+    def __post_init__(self) -> None:
+        if self.endpoint is None or self.auth is not None or self.access is None:
+            return
+        asked = msgspec.structs.replace(self.access, ip_restriction=UNSET)
+        if asked not in (ServiceAccess(), ServiceAccess(grant="none")):
+            raise ValueError(
+                "access: what is asked of a caller needs one who is known: give this route an "
+                "`auth` of its own"
+            )
+
 
 class ServiceEntry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An API. Without routes it covers every path of its hosts; with routes exactly those."""
@@ -250,8 +260,8 @@ class Document(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 
 def chosen(choice: Any) -> tuple[str, Any]:
     """(kind, value) of the one scheme that an entry names."""
-    for kind, value in zip(FIELDS, _VALUES(choice), strict=True):
-        if value is not UNSET:
+    for kind, field in FIELDS.items():
+        if (value := getattr(choice, field)) is not UNSET:
             return kind, value
     raise LookupError
 

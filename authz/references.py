@@ -51,6 +51,13 @@ class Secret:
         """Whether this is no secret's text, but what may be shown of one."""
         return self.source in ("digest", "hash", "encrypted")
 
+    @property
+    def refers(self) -> bool:
+        """Whether its text is elsewhere: what `resolve` leaves as it is does not refer."""
+        return self.source in ("env", "file") or (
+            self.source == "text" and self.value.startswith("$secret://")
+        )
+
     def resolve(self, base: Path) -> Secret:
         """This secret with its text at hand; `base` is what relative file names start from."""
         if self.source == "env":

@@ -75,6 +75,10 @@ class Subkeys(Struct, frozen=True):
     record: Mac
     secret: bytes
 
+    def tag(self, name: str, payload: bytes) -> bytes:
+        """What proves that a record was written under this key, for this name."""
+        return _b64(self.record.digest(_framed(name, payload)))
+
     def __repr__(self) -> str:
         return f"Subkeys({self.id})"
 
@@ -101,7 +105,7 @@ class KeyRing(Struct, frozen=True):
     def digests(self, kind: str, tenant: str, secret: str) -> tuple[str, ...]:
         """The look-up keys of a secret, under the newest key first."""
         message = f"{tenant}\0{kind}\0{secret}".encode("utf-8", "surrogateescape")
-        return tuple([f"{key.id}.{_b64(key.index.digest(message))}" for key in self.keys])
+        return tuple([f"{key.id}.{_b64(key.index.digest(message)).decode()}" for key in self.keys])
 
     def knows(self, digest: str) -> bool:
         return bool(_DIGEST.fullmatch(digest)) and any(
@@ -111,14 +115,14 @@ class KeyRing(Struct, frozen=True):
     def seal(self, name: str, payload: bytes) -> bytes:
         """A record bound to its place: it verifies only under the name it was sealed for."""
         key = self.keys[0]
-        tag = _b64(key.record.digest(_framed(name, payload)))
-        return f"{key.id}.{tag}.".encode() + payload
+        return b"%b.%b.%b" % (key.id.encode(), key.tag(name, payload), payload)
 
     def encrypt(self, secret: bytes) -> str:
         """A secret that must be had back, as text (AES-256-GCM under the newest key)."""
         key = self.keys[0]
         nonce = randomness.token_bytes(NONCE_BYTES)
-        return f"{key.id}.{_b64(nonce + AESGCM(key.secret).encrypt(nonce, secret, None))}"
+        sealed = AESGCM(key.secret).encrypt(nonce, secret, None)
+        return f"{key.id}.{_b64(nonce + sealed).decode()}"
 
     def decrypt(self, text: str) -> bytes:
         """What was encrypted. Raises `SealBroken`."""
@@ -126,7 +130,7 @@ class KeyRing(Struct, frozen=True):
         try:
             data = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
             for key in self.keys:
-                if key.id == identifier and _b64(data) == encoded:
+                if key.id == identifier and _b64(data) == encoded.encode():
                     nonce, sealed = data[:NONCE_BYTES], data[NONCE_BYTES:]
                     return AESGCM(key.secret).decrypt(nonce, sealed, None)
         except (InvalidTag, ValueError):
@@ -138,10 +142,9 @@ class KeyRing(Struct, frozen=True):
         identifier, _, rest = record.partition(b".")
         tag, dot, payload = rest.partition(b".")
         for key in self.keys:
-            if dot and key.id.encode() == identifier:
-                wanted = _b64(key.record.digest(_framed(name, payload))).encode()
-                if hmac.compare_digest(wanted, tag):
-                    return payload
+            known = dot and key.id.encode() == identifier
+            if known and hmac.compare_digest(key.tag(name, payload), tag):
+                return payload
         raise SealBroken(name)
 
 
@@ -167,8 +170,12 @@ def _derive(key: bytes, purpose: bytes) -> bytes:
     return HKDF(SHA256(), KEY_BYTES, salt=None, info=b"authz/1/" + purpose).derive(key)
 
 
-def _b64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
+def _b64(data: bytes) -> bytes:
+    """In base64url without padding (RFC 4648 section 5)."""
+    return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE, b"=")
 
 
 def create_keyring(path: Path) -> None:

@@ -74,6 +74,21 @@ def test_a_secret_is_read_or_refused(written: Any) -> None:
         assert Secret.decode(written).source in ("text", *Secret.SOURCES)
 
 
+@pytest.mark.parametrize(
+    "written",
+    ["k", "", "$env://NAME", "$secret://x", *({source: "NAME"} for source in Secret.SOURCES)],
+)
+def test_what_does_not_refer_is_left_as_it_is(written: Any, tmp_path: Path) -> None:
+    """And what does becomes another secret, or leads nowhere."""
+    secret = Secret.decode(written)
+    try:
+        left = secret.resolve(tmp_path) is secret
+    except Unresolved:
+        left = False
+
+    assert secret.refers is not left
+
+
 @pytest.mark.parametrize("source", ["text", *Secret.SOURCES])
 def test_a_secret_is_not_printed(source: str) -> None:
     """`repr` and `str` show where a secret comes from, never what it is."""

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,15 +18,13 @@ from msgspec import UNSET
 
 from authz.admin.catalog import Account, Catalog, ConsumerName, Held, member
 from authz.admin.lines import Lines, consumer_fields, credential_fields
-from authz.admin.spool import Owner, Row, Spool, Taken, batches
+from authz.admin.spool import Owner, Row, Spool, Taken
 from authz.contracts import Vault
 from authz.document import ConsumerEntry, Placed, credential_id, draft_of
 from authz.plain import DocumentError
 from authz.store.records import ConsumerRecord, CredentialRecord, Locator
 
-#: Credentials that one thread seals at a time, at the most.
-SHARE = 16
-#: Password hashes take their time, off the interpreter's lock.
+#: Password hashes take their time, off the interpreter's lock. Nothing else gains by a thread.
 THREADS = os.cpu_count() or 1
 _NOTHING: dict[str, Held] = {}
 
@@ -35,6 +34,34 @@ class _Sealed(NamedTuple):
 
     place: str
     held: Held
+
+
+class _Job(NamedTuple):
+    """A credential of a document, by its number there, and whom the store knows by that name."""
+
+    placed: Placed
+    number: int
+    known: Account | None
+
+
+class _Hashes(Exception):
+    """To seal this takes a password hash."""
+
+
+class _Hurried:
+    """A `Vault` that does what is quick, and raises `_Hashes` for the rest."""
+
+    def __init__(self, vault: Vault) -> None:
+        self.digest = vault.digest
+        self.is_digest = vault.is_digest
+        self.encrypt = vault.encrypt
+        self.decrypt = vault.decrypt
+
+    def hash_password(self, password: str) -> str:
+        raise _Hashes
+
+    def password_matches(self, password: str, hashed: str) -> bool:
+        raise _Hashes
 
 
 class Comparison:
@@ -49,6 +76,7 @@ class Comparison:
         self._keys = catalog.keys
         self._spool = spool
         self._at = at
+        self._hurried = _Hurried(catalog.vault)
         self._unit = 0
         self._pool = ThreadPoolExecutor(THREADS)
 
@@ -67,36 +95,49 @@ class Comparison:
             self._spool.want([(*n, p.at) for n, p in zip(names, batch, strict=True)])
         except Taken as taken:
             raise DocumentError(_twice(taken, batch)) from None
-        known = self._catalog.accounts(names)
+        found = self._catalog.accounts(names)
+        known = [found.get(name) for name in names]
         sealed = self._seal(batch, known, progress)
         owners: list[tuple[str, Owner]] = []
         rows: list[Row] = []
-        for name, placed in zip(names, batch, strict=True):
-            own = {s.held[1].id: s for s in (next(sealed) for _ in placed.entry.credentials)}
-            self._compare(name, placed, known.get(name), own, owners, rows)
+        for name, placed, account in zip(names, batch, known, strict=True):
+            own = {one.held[1].id: one for one in islice(sealed, len(placed.entry.credentials))}
+            self._compare(name, placed, account, own, owners, rows)
         self._own(owners)
         self._spool.put(rows)
 
     def _seal(
         self,
         batch: Sequence[Placed],
-        known: dict[ConsumerName, Account],
+        known: Sequence[Account | None],
         progress: Callable[[int, int], None],
     ) -> Iterator[_Sealed]:
         jobs = [
-            (placed, number, known.get((placed.entry.tenant, placed.entry.username)))
-            for placed in batch
+            _Job(placed, number, account)
+            for placed, account in zip(batch, known, strict=True)
             for number in range(len(placed.entry.credentials))
         ]
-        size = max(1, min(SHARE, len(jobs) // THREADS))
-        made: list[_Sealed] = []
-        for share in self._pool.map(self._seal_share, batches(jobs, size)):
-            made += share
-            progress(len(made), len(jobs))
-        return iter(made)
+        made = [self._seal_now(job) for job in jobs]
+        slow = [job for job, one in zip(jobs, made, strict=True) if one is None]
+        done = len(jobs) - len(slow)
+        if done:
+            progress(done, len(jobs))
+        hashed: list[_Sealed] = []
+        for one in self._pool.map(self._seal_then, slow):
+            hashed.append(one)
+            progress(done + len(hashed), len(jobs))
+        rest = iter(hashed)
+        return (one if one is not None else next(rest) for one in made)
 
-    def _seal_share(self, share: list[tuple[Placed, int, Account | None]]) -> list[_Sealed]:
-        return [_seal(*job, self._catalog.vault, self._at) for job in share]
+    def _seal_now(self, job: _Job) -> _Sealed | None:
+        """None for one that has to be hashed."""
+        try:
+            return _seal(job, self._hurried, self._at)
+        except _Hashes:
+            return None
+
+    def _seal_then(self, job: _Job) -> _Sealed:
+        return _seal(job, self._catalog.vault, self._at)
 
     def _compare(
         self,
@@ -121,8 +162,9 @@ class Comparison:
             owners.append((key, Owner(*name, identifier, place)))
             if before.get(identifier) != held:
                 rows.append(self._row(key, held[1]))
-        staying = {at for at, _ in after.values()}
-        rows += [self._row(self._key(name, h)) for h in before.values() if h[0] not in staying]
+        if before:
+            staying = {at for at, _ in after.values()}
+            rows += [self._row(self._key(name, h)) for h in before.values() if h[0] not in staying]
         self._tell(name, known, record, before, after)
 
     def _row(self, key: str, record: Any = None, name: str | None = None) -> Row:
@@ -195,7 +237,8 @@ def _twice(taken: Taken, batch: Iterable[Placed]) -> str:
 # -- records ---------------------------------------------------------------------------------------
 
 
-def _seal(placed: Placed, number: int, known: Account | None, vault: Vault, at: float) -> _Sealed:
+def _seal(job: _Job, vault: Vault, at: float) -> _Sealed:
+    placed, number, known = job
     consumer = placed.entry
     entry: Any = consumer.credentials[number]
     kind, draft = draft_of(entry)

@@ -66,6 +66,8 @@ def credential_fields(old: Held, new: Held) -> str:
 
 
 def _fields(old: Any, new: Any, ignore: tuple[str, ...]) -> list[str]:
+    if old == new:
+        return []
     return [
         field
         for field in old.__struct_fields__

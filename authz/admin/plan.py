@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain, groupby
+from operator import attrgetter
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -162,7 +164,9 @@ def _transactions(catalog: Catalog, made: Plan) -> Iterator[Writes]:
     names = catalog.keys.consumers
     size = made.changes if made.changes <= ATOMIC else BATCH
     writes = Writes(names)
-    for unit in _units(made.spool):
+    rows = chain(made.spool.deletes(), made.spool.writes())
+    # What must not be torn apart: a consumer and its credentials.
+    for _, unit in groupby(rows, key=attrgetter("unit")):
         for row in unit:
             _add(writes, row)
         if writes.size >= size:
@@ -173,19 +177,6 @@ def _transactions(catalog: Catalog, made: Plan) -> Iterator[Writes]:
         writes.sets[key] = catalog.codec.encode(key, made.config)
     if writes.size or not made.changes:
         yield writes
-
-
-def _units(spool: Spool) -> Iterator[list[Row]]:
-    """What must not be torn apart: a consumer and its credentials."""
-    for rows in (spool.deletes(), spool.writes()):
-        unit: list[Row] = []
-        for row in rows:
-            if unit and unit[0].unit != row.unit:
-                yield unit
-                unit = []
-            unit.append(row)
-        if unit:
-            yield unit
 
 
 def _add(writes: Writes, row: Row) -> None:

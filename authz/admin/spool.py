@@ -15,21 +15,25 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, NamedTuple
 
+import msgspec
+
 #: Kept in memory of each spool, in KiB.
 CACHE_KIB = 64 * 1024
 #: Rows fetched at once.
 CHUNK = 1000
+#: Records to write that are one row: they are only ever wanted all, in the order they came in.
+PACKED = 100
 
 # `consumer`: all of the documents' (`place` says where), and those that are in the store alone.
 # `credential`: all that there will be, by their names in the store.
-# `written` and `gone`: what is to be written and deleted, in the order of `unit`, which keeps a
-# consumer and its credentials together.
+# `written` and `gone`: what is to be written, packed, and deleted; in the order of `unit`, which
+# keeps a consumer and its credentials together.
 _TABLES = (
     "CREATE TABLE consumer (tenant TEXT, username TEXT, place TEXT, "
     "PRIMARY KEY (tenant, username)) WITHOUT ROWID",
     "CREATE TABLE credential (key TEXT PRIMARY KEY, tenant TEXT, username TEXT, id TEXT, "
     "place TEXT) WITHOUT ROWID",
-    "CREATE TABLE written (unit INTEGER, key TEXT, record BLOB, member TEXT)",
+    "CREATE TABLE written (count INTEGER, rows BLOB)",
     "CREATE TABLE gone (unit INTEGER, key TEXT, member TEXT)",
 )
 
@@ -63,6 +67,10 @@ class Row(NamedTuple):
     key: str
     record: bytes | None
     member: str | None
+
+
+_PACKER = msgspec.msgpack.Encoder()
+_UNPACKER = msgspec.msgpack.Decoder(list[Row])
 
 
 class Spool:
@@ -143,15 +151,17 @@ class Spool:
 
     def put(self, rows: Sequence[Row]) -> None:
         """What is to be written, and what goes unless somebody else will own it."""
-        self._insert("written", [row for row in rows if row.record is not None])
+        written = [row for row in rows if row.record is not None]
+        parts = batches(written, PACKED)
+        self._insert("written", [(len(part), _PACKER.encode(part)) for part in parts])
         self._insert("gone", [(r.unit, r.key, r.member) for r in rows if r.record is None])
 
     def changes(self) -> int:
         """How many keys are to be written or deleted."""
-        return self._count("written") + self._count("gone")
+        return self._count("written", "total(count)") + self._count("gone")
 
-    def _count(self, table: str) -> int:
-        ((found,),) = self._select(f"SELECT count(*) FROM {table}")  # noqa: S608
+    def _count(self, table: str, of: str = "count(*)") -> int:
+        ((found,),) = self._select(f"SELECT {of} FROM {table}")  # noqa: S608
         return int(found)
 
     def deletes(self) -> Iterator[Row]:
@@ -165,7 +175,9 @@ class Spool:
 
     def writes(self) -> Iterator[Row]:
         """What is written."""
-        yield from map(Row._make, self._select("SELECT * FROM written ORDER BY rowid"))
+        with explained():
+            for (packed,) in self._db.execute("SELECT rows FROM written ORDER BY rowid"):
+                yield from _UNPACKER.decode(packed)
 
 
 def batches(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -64,9 +64,10 @@ class Codec:
     def __init__(self, ring: KeyRing, forms: Mapping[str, type]) -> None:
         self.ring = ring
         self._forms = forms
+        self._encoder = msgspec.json.Encoder(enc_hook=self._encrypt)
 
     def encode(self, key: str, record: Any) -> bytes:
-        return self.ring.seal(key, msgspec.json.encode(record, enc_hook=self._encrypt))
+        return self.ring.seal(key, self._encoder.encode(record))
 
     def _encrypt(self, value: Any) -> str:
         if isinstance(value, Recoverable):

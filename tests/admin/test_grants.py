@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from authz import documents
 from authz.admin import grants
+from authz.admin import plan as planning
 from authz.admin.catalog import Catalog, Unknown
 from authz.admin.credentials import Refused, Validity, consumer_of
 from authz.admin.grants import MAX_NOTE, Wanted
+from authz.plain import DocumentError
 from tests.admin.test_commands import Shell
 from tests.admin.test_plan import put
 from tests.support.everything import exported
@@ -129,8 +133,8 @@ def test_an_apply_keeps_what_the_commands_made(store_: Catalog) -> None:
     assert document["grants"] == [{"group": "gold", "service": "slow"}]
 
 
-def test_the_commands(store: Valkey, tmp_path: object) -> None:
-    shell = Shell(tmp_path, store.url)  # type: ignore[arg-type]
+def test_the_commands(store: Valkey, tmp_path: Path) -> None:
+    shell = Shell(tmp_path, store.url)
     shell.run("keyring", "create", "ring")
     (shell.directory / "gateway.yaml").write_text(DOCUMENT)
     shell.run("apply", "gateway.yaml")
@@ -147,3 +151,36 @@ def test_the_commands(store: Valkey, tmp_path: object) -> None:
     shell.run("grant", "revoke", "ann", "slow", "--stage", "TEST")
     wrong = shell.run("grant", "add", "ann", "slow", "--until", "tomorrow", status=2)
     assert "--until tomorrow: expected an instant such as" in wrong
+
+
+@pytest.mark.parametrize(
+    ("grant", "text"),
+    [
+        ("{service: ghost}", "consumers[0].grants[0].service: there is no service 'ghost'"),
+        ("{service: api, route: ghost}", "consumers[0].grants[0].route: api has no route 'ghost'"),
+        ("{service: theirs}", "consumers[0].grants[0].service: there is no service 'theirs'"),
+    ],
+)
+def test_a_document_grants_what_is_there(store_: Catalog, grant: str, text: str) -> None:
+    """A typing error would let nobody in, and be found much later."""
+    with pytest.raises(DocumentError) as refused:
+        put(store_, DOCUMENT.replace("{service: slow, stage: TEST}", grant))
+    assert text in str(refused.value)
+
+
+def test_lines_of_consumers_have_their_grants(store_: Catalog, tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(DOCUMENT.partition("grants:")[0])
+    people = tmp_path / "people.jsonl"
+    people.write_text('{"username": "ann", "grants": [{"service": "slow", "route": "ghost"}]}\n')
+    files = [tmp_path / "gateway.yaml", people]
+    with pytest.raises(
+        DocumentError, match=r"people.jsonl:1: grants\[0\].route: slow has no route"
+    ):
+        planning.plan(documents.load(files), store_, at=1.0)
+    people.write_text('{"username": "ann", "grants": [{"service": "slow"}]}\n')
+    planning.apply(store_, planning.plan(documents.load(files), store_, at=1.0))
+    assert [(g.service, g.stage) for g in consumer_of(store_, *ANN).grants] == [("slow", "RELEASE")]
+    # One that names its consumer stands in that consumer's own file.
+    people.write_text('{"grants": [{"consumer": "ann", "service": "slow"}]}\n{"username": "ann"}\n')
+    with pytest.raises(DocumentError, match="on its own line"):
+        documents.load(files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from authz.admin import credentials
 from authz.admin import plan as planning
 from authz.admin.catalog import Catalog, Changes
 from authz.plain import DocumentError
-from authz.secrets import KeyRingError
+from authz.secrets import KeyRing, KeyRingError, KeyRingVault
 from authz.store.redis import StoreConflict
 from tests.support.everything import accounts, exported
 from tests.support.valkey import Valkey
@@ -253,6 +254,55 @@ consumers:
 """,
     )
     assert len([k for k in store.client().keys("*") if b"credential:" in k]) == 2
+
+
+class Watched(KeyRingVault):
+    """Knows on which threads it did what."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        super().__init__(ring)
+        self.hashing: set[int] = set()
+        self.digesting: set[int] = set()
+
+    def hash_password(self, password: str) -> str:
+        self.hashing.add(threading.get_ident())
+        return super().hash_password(password)
+
+    def digest(self, kind: str, tenant: str, secret: str) -> str:
+        self.digesting.add(threading.get_ident())
+        return super().digest(kind, tenant, secret)
+
+
+def test_passwords_are_hashed_beside_what_is_quick(store: Valkey) -> None:
+    """On threads of their own; each credential stays its own, and each is told of."""
+    target = catalog(store.url)
+    vault = target.vault = Watched(target.codec.ring)
+    told: list[tuple[float, int]] = []
+    text = """
+consumers:
+  - username: a
+    credentials:
+      - {id: p1, basic-auth: {username: first, password: one}}
+      - {id: k1, key-auth: {key: first-key}}
+  - {username: b}
+  - username: c
+    credentials:
+      - {id: k2, key-auth: {key: second-key}}
+      - {id: p2, basic-auth: {username: second, password: two}}
+"""
+    made = planning.plan(document.parse(text), target, 0.0, lambda *step: told.append(step[1::2]))
+    planning.apply(target, made)
+
+    assert vault.digesting == {threading.get_ident()}
+    assert vault.hashing
+    assert threading.get_ident() not in vault.hashing
+    assert told == [(1.5, 2), (2.25, 3), (3.0, 4)]
+    found = {i: held for a in accounts(target).values() for i, held in a.credentials.items()}
+    assert [found[i][0].index for i in ("p1", "p2")] == ["first", "second"]
+    for identifier, password in (("p1", "one"), ("p2", "two")):
+        assert vault.password_matches(password, found[identifier][1].form.hashed)
+    for identifier, key in (("k1", "first-key"), ("k2", "second-key")):
+        assert found[identifier][0].index == vault.digest("key-auth", "", key)
 
 
 def test_two_who_apply_at_once_do_not_mix(store: Valkey) -> None:

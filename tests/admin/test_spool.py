@@ -72,6 +72,19 @@ def test_a_key_that_moves_is_not_deleted() -> None:
     assert list(made.deletes()) == [Row(1, "goes", None, "name")]
 
 
+def test_what_is_written_comes_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole, with its unit, however many of them are packed together."""
+    monkeypatch.setattr(spooling, "PACKED", 3)
+    rows = [Row(n // 2, f"key-{n}", b"\0\xff%d" % n, "name" if n % 2 else None) for n in range(10)]
+    made = Spool()
+    made.put([])
+    made.put([*rows[:5], Row(2, "goes", None, None)])
+    made.put(rows[5:])
+
+    assert list(made.writes()) == rows
+    assert made.changes() == 11
+
+
 def test_a_full_disk_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     """That says what to do."""
     made = Spool()
