@@ -13,8 +13,10 @@ from authz import __version__
 from authz.admin import (
     commands,
     document_commands,
+    examples_command,
     explain_command,
     grant_commands,
+    import_command,
     sign_command,
 )
 from authz.admin.catalog import Unknown
@@ -61,6 +63,8 @@ app = typer.Typer(
 app.registered_commands.extend(document_commands.app.registered_commands)
 app.registered_commands.extend(sign_command.app.registered_commands)
 app.registered_commands.extend(explain_command.app.registered_commands)
+app.registered_commands.extend(examples_command.app.registered_commands)
+app.registered_commands.extend(import_command.app.registered_commands)
 app.registered_commands.extend(bench_command.app.registered_commands)
 app.add_typer(commands.consumer, name="consumer")
 app.add_typer(commands.credential, name="credential")

@@ -31,7 +31,7 @@ from authz.entries import (
     draft_of,
     schemes_of,
 )
-from authz.plain import DocumentError, read_text, require_storable
+from authz.plain import DocumentError, place_first, read_text, require_storable
 from authz.references import Secret, Unresolved
 from authz.schemes import SCHEMES
 from authz.schemes.settings import Profile
@@ -75,7 +75,7 @@ def decode(plain: Any) -> Document:
     try:
         document = msgspec.convert(plain, Document, dec_hook=_decode_secret)
     except msgspec.ValidationError as error:
-        raise DocumentError(_place_first(str(error))) from None
+        raise DocumentError(place_first(str(error))) from None
     _check(document)
     return _with_grants(document)
 
@@ -112,7 +112,7 @@ def decode_consumer(plain: Any, profile: Profile) -> ConsumerEntry:
     try:
         consumer = msgspec.convert(plain, ConsumerEntry, dec_hook=_decode_secret)
     except msgspec.ValidationError as error:
-        raise DocumentError(_place_first(str(error), "consumer")) from None
+        raise DocumentError(place_first(str(error), "consumer")) from None
     _check_consumer("", consumer, profile)
     return consumer
 
@@ -121,16 +121,6 @@ def _decode_secret(type_: type, written: Any) -> Any:
     if type_ is Secret:
         return Secret.decode(written)
     raise NotImplementedError(type_)
-
-
-def _place_first(message: str, whole: str = "document") -> str:
-    """msgspec's `Expected `str`, got `int` - at `$.a`` as `a: expected str, got int`."""
-    text, _, place = message.partition(" - at `")
-    place = place.removeprefix("key` in `").removeprefix("$")
-    text = text.replace("Object contains unknown field `", "unknown field `")
-    text = text.replace("Object missing required field `", "missing field `").replace("`", "'")
-    where = place.rstrip("`").lstrip(".")
-    return f"{where or whole}: {text[:1].lower()}{text[1:]}"
 
 
 # -- what types alone cannot say -------------------------------------------------------------------

@@ -86,3 +86,13 @@ def _weigh(plain: Any, known: dict[int, int], depth: int = 0) -> int:
                 raise DocumentError(f"document: aliases make more than {MAX_VALUES} values of it")
         return known[id(plain)]
     return 1
+
+
+def place_first(message: str, whole: str = "document") -> str:
+    """msgspec's `Expected `str`, got `int` - at `$.a`` as `a: expected str, got int`."""
+    text, _, place = message.partition(" - at `")
+    place = place.removeprefix("key` in `").removeprefix("$")
+    text = text.replace("Object contains unknown field `", "unknown field `")
+    text = text.replace("Object missing required field `", "missing field `").replace("`", "'")
+    where = place.rstrip("`").lstrip(".")
+    return f"{where or whole}: {text[:1].lower()}{text[1:]}"

@@ -36,7 +36,7 @@ class _Sealed(NamedTuple):
     held: Held
 
 
-class _Job(NamedTuple):
+class Job(NamedTuple):
     """A credential of a document, by its number there, and whom the store knows by that name."""
 
     placed: Placed
@@ -113,7 +113,7 @@ class Comparison:
         progress: Callable[[int, int], None],
     ) -> Iterator[_Sealed]:
         jobs = [
-            _Job(placed, number, account)
+            Job(placed, number, account)
             for placed, account in zip(batch, known, strict=True)
             for number in range(len(placed.entry.credentials))
         ]
@@ -129,15 +129,15 @@ class Comparison:
         rest = iter(hashed)
         return (one if one is not None else next(rest) for one in made)
 
-    def _seal_now(self, job: _Job) -> _Sealed | None:
+    def _seal_now(self, job: Job) -> _Sealed | None:
         """None for one that has to be hashed."""
         try:
-            return _seal(job, self._hurried, self._at)
+            return seal(job, self._hurried, self._at)
         except _Hashes:
             return None
 
-    def _seal_then(self, job: _Job) -> _Sealed:
-        return _seal(job, self._catalog.vault, self._at)
+    def _seal_then(self, job: Job) -> _Sealed:
+        return seal(job, self._catalog.vault, self._at)
 
     def _compare(
         self,
@@ -152,7 +152,7 @@ class Comparison:
         after = {i: held for i, held in before.items() if not held[1].managed}
         after.update((identifier, one.held) for identifier, one in sealed.items())
         places = {i: after[i][0] for i in sorted(after)}
-        record = _consumer_record(placed.entry, places, known.consumer if known else None)
+        record = consumer_record(placed.entry, places, known.consumer if known else None)
         self._unit += 1
         if known is None or known.consumer != record:
             rows.append(self._row(self._keys.consumer(*name), record, member(name)))
@@ -237,7 +237,8 @@ def _twice(taken: Taken, batch: Iterable[Placed]) -> str:
 # -- records ---------------------------------------------------------------------------------------
 
 
-def _seal(job: _Job, vault: Vault, at: float) -> _Sealed:
+def seal(job: Job, vault: Vault, at: float) -> _Sealed:
+    """A document's credential as it will be stored. Raises `DocumentError` with its place."""
     placed, number, known = job
     consumer = placed.entry
     entry: Any = consumer.credentials[number]
@@ -271,9 +272,10 @@ def _instant(value: datetime | msgspec.UnsetType | None) -> float:
     return value.timestamp() if isinstance(value, datetime) else 0.0
 
 
-def _consumer_record(
+def consumer_record(
     entry: ConsumerEntry, credentials: dict[str, Locator], known: ConsumerRecord | None
 ) -> ConsumerRecord:
+    """A document's consumer as it will be stored; `known` is what is stored of it now."""
     # What the commands granted stays, as what they issued does.
     own = () if known is None else tuple(grant for grant in known.grants if not grant.managed)
     return ConsumerRecord(

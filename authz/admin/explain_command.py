@@ -160,14 +160,14 @@ def show(steps: Iterable[Step], *, as_json: bool) -> None:
         typer.echo(json.dumps([_plain(step) for step in steps]))
         return
     for step in steps:
-        out.print(f"[bold]{escape(step.title)}[/]: {escape(_clean(step.outcome))}", soft_wrap=True)
+        out.print(f"[bold]{escape(step.title)}[/]: {escape(clean(step.outcome))}", soft_wrap=True)
         for what, text in step.notes:
             for number, line in enumerate(text.split("\n")):
                 label = f"{what}:" if number == 0 else ""
-                out.print(f"    {escape(f'{label:<18} {_clean(line)}')}", soft_wrap=True)
+                out.print(f"    {escape(f'{label:<18} {clean(line)}')}", soft_wrap=True)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Without what would steer a terminal."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
