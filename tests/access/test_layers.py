@@ -120,7 +120,8 @@ def test_without_a_scheme_nobody_is_let_in(rule: str, message: str) -> None:
 def test_an_open_endpoint_asks_nothing_of_its_caller(access: str) -> None:
     """It has none: what it is to ask needs a scheme."""
     text = "services: [{id: s, routes: [{id: r, endpoint: jwt-sign, access: ACCESS}]}]"
-    with pytest.raises(DocumentError, match=r"^services\[0\]\.routes\[0\]: access: .* an .auth. of"):
+    place = r"^services\[0\]\.routes\[0\]: access: .* an .auth. of its own"
+    with pytest.raises(DocumentError, match=place):
         Gateway(text.replace("ACCESS", access))
     Gateway(text.replace("ACCESS", "{grant: none, ip-restriction: {blacklist: [192.0.2.1]}}"))
     Gateway(text.replace("ACCESS", f"{access}, auth: {{key-auth: {{}}}}"))
