@@ -5,19 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from authz import document
 from authz.admin.explain import Step, explain
+from authz.cli import app
 from authz.documents import load
 from authz.plain import DocumentError
 from authz.routes import RouteTable
-from tests.admin.test_commands import Shell
 from tests.admin.test_plan import preview, put
 from tests.support.everything import exported
 from tests.support.gateway import ask
 from tests.support.memory import Memory
 from tests.support.valkey import Valkey
-from tests.support.workers import catalog
+from tests.support.workers import RING, catalog
 
 DOCUMENT = """
 trusted_proxies: [10.0.0.0/8]
@@ -40,32 +41,39 @@ consumers:
 """
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "line"),
-    [
-        ("[10.0.0.0/8]", "[10.0.0.0/9]", "~ trusted_proxies (10.0.0.0/9)"),
-        ("status: [out]", "status: [gone]", "~ service api (access)"),
-        ("whitelist: [read]", "whitelist: [write]", "~ group apps (access)"),
-        ("message: Not here.", "message: No.", "~ consumer ann (access)"),
-    ],
-)
-def test_a_change_is_named(store: Valkey, old: str, new: str, line: str) -> None:
+def test_changes_are_named_and_all_is_exported(store: Valkey) -> None:
+    """What was applied comes back as it was, and changes nothing."""
     target = catalog(store.url)
     put(target, DOCUMENT)
 
     assert preview(target, DOCUMENT) == []
-    assert preview(target, DOCUMENT.replace(old, new)) == [line]
-
-
-def test_what_was_applied_is_exported(store: Valkey) -> None:
-    target = catalog(store.url)
-    put(target, DOCUMENT)
+    for old, new, line in (
+        ("[10.0.0.0/8]", "[10.0.0.0/9]", "~ trusted_proxies (10.0.0.0/9)"),
+        ("status: [out]", "status: [gone]", "~ service api (access)"),
+        ("whitelist: [read]", "whitelist: [write]", "~ group apps (access)"),
+        ("message: Not here.", "message: No.", "~ consumer ann (access)"),
+    ):
+        assert preview(target, DOCUMENT.replace(old, new)) == [line]
     text = exported(target)
-
     assert preview(target, text) == []
     again = document.parse(text)
     assert again.trusted_proxies == ["10.0.0.0/8"]
     assert again.consumers[0].access == document.parse(DOCUMENT).consumers[0].access
+
+
+def test_several_schemes_are_explained_one_by_one() -> None:
+    """Where multi-auth's answer does not say what was wrong."""
+    auth = "{any: [{key-auth: {}}, {basic-auth: {}}]}"
+    made = document.parse(f"{{profile: apisix-3.18, services: [{{id: s, auth: {auth}}}]}}")
+    request = ask("/", ("apikey", "canary"))
+    found = list(explain(request, RouteTable(made), Memory().load(made)))
+
+    assert dict(found[1].notes)["auth"] == "multi-auth of key-auth, basic-auth"
+    assert [step.outcome for step in found[2:]] == [
+        "refused: invalid_key",
+        "found nothing of its own in the request",
+        "401, refused: no_scheme_proven",
+    ]
 
 
 def test_files_that_are_applied_together_trust_together(tmp_path: Path) -> None:
@@ -112,14 +120,17 @@ def test_the_rule_that_refused_is_explained(
 
 
 def test_the_command_takes_an_address(store: Valkey, tmp_path: Path) -> None:
-    shell = Shell(tmp_path, store.url)
-    shell.run("keyring", "create", "ring")
-    (tmp_path / "access.yaml").write_text(DOCUMENT)
-    shell.run("apply", "access.yaml")
+    put(catalog(store.url), DOCUMENT)
+    (tmp_path / "ring").write_text(RING)
+    options = ("--redis-url", store.url, "--keyring-file", str(tmp_path / "ring"))
     curl = ("--", "curl", "-H", "apikey: canary-ann-key-0123", "http://api.test/r")
 
-    assert "decision: allowed" in shell.run("explain", "--from", "198.51.100.1", *curl)
-    refused = shell.run("explain", "--from", "203.0.113.1", *curl)
-    assert "403, refused: address_not_allowed" in refused
-    assert "refused by:" in refused
-    assert "Not here." in refused
+    def said(address: str) -> str:
+        made = CliRunner().invoke(app, ["explain", *options, "--from", address, *curl])
+        assert made.exit_code == 0, made.output
+        return made.output
+
+    assert "decision: allowed" in said("198.51.100.1")
+    refused = said("203.0.113.1")
+    for part in ("403, refused: address_not_allowed", "refused by:", "Not here."):
+        assert part in refused
