@@ -17,6 +17,8 @@ from authz.admin import (
     explain_command,
     grant_commands,
     import_command,
+    keyring_commands,
+    lifecycle_commands,
     sign_command,
 )
 from authz.admin.catalog import Unknown
@@ -66,9 +68,10 @@ app.registered_commands.extend(explain_command.app.registered_commands)
 app.registered_commands.extend(examples_command.app.registered_commands)
 app.registered_commands.extend(import_command.app.registered_commands)
 app.registered_commands.extend(bench_command.app.registered_commands)
+commands.credential.registered_commands.extend(lifecycle_commands.credential.registered_commands)
 app.add_typer(commands.consumer, name="consumer")
 app.add_typer(commands.credential, name="credential")
-app.add_typer(commands.keyring, name="keyring")
+app.add_typer(keyring_commands.keyring, name="keyring")
 app.add_typer(grant_commands.grant, name="grant")
 
 

@@ -89,6 +89,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "second's worth at once; beyond, keys that it does not remember get a 503.",
         ),
     ] = 500.0
+    last_used_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="How often, in seconds, it is written which credentials were used; 0: "
+            "never.",
+        ),
+    ] = 60.0
     jwks_stale_seconds: Annotated[
         float,
         Meta(
@@ -161,6 +170,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             jwks_allow_private=self.jwks_allow_private,
             jwks_ca_file=self.jwks_ca_file,
             jwks_waiters=self.threads // 2,
+            last_used_seconds=self.last_used_seconds,
         )
 
     @property

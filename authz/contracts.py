@@ -87,6 +87,12 @@ class Observer(Protocol):
 class Lookup(Protocol):
     """What a scheme may ask while a request waits. Raises `StoreDown` rather than guess."""
 
+    @property
+    def used(self) -> dict[int, Credential] | None:
+        """Where credentials are noted that proved themselves, by what they are (`id`); None where
+        nobody wants to know."""
+        ...
+
     def find(self, kind: str, identifier: str) -> Credential | None:
         """The credential of this kind with this public identifier (a user name, a key id)."""
         ...

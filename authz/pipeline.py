@@ -263,12 +263,18 @@ def asks(route: Route | None, consumer: Consumer) -> bool:
 
 
 def spend(callers: list[Caller], store: Lookup) -> None:
-    """Use up what may be used once. Last, so that nothing else can fail afterwards and a stranger
-    cannot burn somebody's nonce. Raises `Denied` for a replay."""
+    """Use up what may be used once, and note what was used. Last, so that nothing else can fail
+    afterwards and a stranger cannot burn somebody's nonce. Raises `Denied` for a replay."""
+    used = store.used
     for caller in callers:
-        once = caller.proof.once if caller.proof is not None else None
+        proof = caller.proof
+        if proof is None:
+            continue
+        once = proof.once
         if once is not None and not store.claim(once.nonce, once.seconds):
             raise Denied(once.refusal)
+        if used is not None:
+            used[id(proof.credential)] = proof.credential
 
 
 # -- what the upstream is told ---------------------------------------------------------------------

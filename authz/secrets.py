@@ -1,8 +1,9 @@
-"""Secrets at rest: the key ring, keyed digests, record seals and password hashes.
+"""Secrets at rest: the key ring, keyed digests and record seals.
 
 The key ring stays outside the store. It is a list of 256-bit keys, newest first: the newest
-writes, all of them read. From each key three subkeys are derived (HKDF-SHA256, RFC 5869), one a
-purpose, so that no two uses share a key.
+writes, all of them read. One that is marked as prepared only reads: it is on its way to be the
+newest, and every worker must know it before anything is written with it. From each key three
+subkeys are derived (HKDF-SHA256, RFC 5869), one a purpose, so that no two uses share a key.
 """
 
 from __future__ import annotations
@@ -14,20 +15,22 @@ import hmac
 import os
 import re
 import secrets as randomness
+from collections.abc import Iterator
 from pathlib import Path
 
-from argon2 import PasswordHasher
-from argon2.exceptions import VerificationError
-from argon2.low_level import Type
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Struct
 
+from authz.hashes import hash_password, verify_password
+
 KEY_BYTES = 32
 NONCE_BYTES = 12
-_LINE = re.compile(r"([A-Za-z0-9_-]{1,32}):([A-Za-z0-9+/_=-]+)")
+#: What follows a key that does not write yet.
+PREPARED = ":prepared"
+_LINE = re.compile(rf"([A-Za-z0-9_-]{{1,32}}):([A-Za-z0-9+/_=-]+)({PREPARED})?")
 _DIGEST = re.compile(r"[A-Za-z0-9_-]{1,32}\.[A-Za-z0-9_-]{43}")
 
 
@@ -74,6 +77,7 @@ class Subkeys(Struct, frozen=True):
     index: Mac
     record: Mac
     secret: bytes
+    prepared: bool = False
 
     def tag(self, name: str, payload: bytes) -> bytes:
         """What proves that a record was written under this key, for this name."""
@@ -82,25 +86,50 @@ class Subkeys(Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Subkeys({self.id})"
 
+    @property
+    def mark(self) -> str:
+        """What tells this key from others of its id, and nothing of the key. No look-up key is made
+        of a text without a NUL."""
+        return _b64(self.index.digest(b"authz/1/mark")).decode()[:12]
 
-class KeyRing(Struct, frozen=True):
-    """Keys, newest first."""
+
+class KeyRing(Struct):
+    """Keys, in the order in which they are tried: the first writes. `keys` is replaced whole, and
+    every method takes it once, so that nobody sees half of a change."""
 
     keys: tuple[Subkeys, ...]
 
     @classmethod
     def parse(cls, text: str) -> KeyRing:
         """Lines of `id:base64`, newest first; what follows a `#` is a comment. In one line, for an
-        environment variable, they are separated by commas."""
-        keys: list[Subkeys] = []
-        for number, line in enumerate(text.splitlines(), 1):
-            for content in line.partition("#")[0].replace(",", " ").split():
-                keys.append(_subkeys(content, number))
+        environment variable, they are separated by commas. `id:base64:prepared` is a key that does
+        not write yet."""
+        keys = [_subkeys(content, number) for number, content in entries(text)]
         if not keys:
             raise KeyRingError("the key ring is empty; `authz keyring create FILE` makes one")
         if len({key.id for key in keys}) < len(keys):
             raise KeyRingError("the key ring names one key id twice")
+        keys.sort(key=lambda key: key.prepared)
+        if keys[0].prepared:
+            raise KeyRingError(
+                f"no key of the key ring writes: take `{PREPARED}` away from the newest that all "
+                "workers know"
+            )
         return cls(tuple(keys))
+
+    def adopt(self, other: KeyRing) -> None:
+        """Take over another's keys. Whoever holds this ring has them from now on."""
+        self.keys = other.keys
+
+    @property
+    def writer(self) -> str:
+        """The id of the key that writes."""
+        return self.keys[0].id
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """What tells each key, by its id."""
+        return {key.id: key.mark for key in self.keys}
 
     def digests(self, kind: str, tenant: str, secret: str) -> tuple[str, ...]:
         """The look-up keys of a secret, under the newest key first."""
@@ -154,6 +183,13 @@ def _framed(name: str, payload: bytes) -> bytes:
     return len(encoded).to_bytes(4, "big") + encoded + payload
 
 
+def entries(text: str) -> Iterator[tuple[int, str]]:
+    """The keys of a ring's text as they are written, each with the number of its line."""
+    for number, line in enumerate(text.splitlines(), 1):
+        for content in line.partition("#")[0].replace(",", " ").split():
+            yield number, content
+
+
 def _subkeys(content: str, number: int) -> Subkeys:
     found = _LINE.fullmatch(content)
     try:
@@ -163,7 +199,7 @@ def _subkeys(content: str, number: int) -> Subkeys:
     if not found or len(key) != KEY_BYTES:
         raise KeyRingError(f"key ring line {number}: expected `id:base64 of {KEY_BYTES} bytes`")
     index, record, secret = (_derive(key, name) for name in (b"index", b"record", b"secret"))
-    return Subkeys(found[1], Mac(index), Mac(record), secret)
+    return Subkeys(found[1], Mac(index), Mac(record), secret, bool(found[3]))
 
 
 def _derive(key: bytes, purpose: bytes) -> bytes:
@@ -178,16 +214,21 @@ def _b64(data: bytes) -> bytes:
     return binascii.b2a_base64(data, newline=False).translate(_URL_SAFE, b"=")
 
 
+HEADLINE = "# authz key ring, newest key first. Whoever has it and the store has the keys."
+
+
+def new_entry() -> str:
+    """A fresh key as a ring's text has it."""
+    key = base64.b64encode(randomness.token_bytes(KEY_BYTES)).decode()
+    return f"k{randomness.token_hex(4)}:{key}"
+
+
 def create_keyring(path: Path) -> None:
     """Write a new key ring of one key, readable by its owner alone. Never overwrites."""
-    key = base64.b64encode(randomness.token_bytes(KEY_BYTES)).decode()
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(
-            "# authz key ring, newest key first. Whoever has it and the store has the keys.\n"
-        )
-        file.write(f"k{randomness.token_hex(4)}:{key}\n")
+        file.write(f"{HEADLINE}\n{new_entry()}\n")
 
 
 def read_keyring(path: Path | None, text: str | None) -> KeyRing:
@@ -208,46 +249,6 @@ def read_keyring(path: Path | None, text: str | None) -> KeyRing:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise KeyRingError(f"key ring {path} cannot be read: {error.__class__.__name__}") from None
-
-
-# -- passwords -------------------------------------------------------------------------------------
-
-#: OWASP's second profile for argon2id: 19 MiB, 2 passes, 1 lane; some 20 ms, far below the time
-#: that Envoy waits, and small enough for several at once.
-HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
-
-_PASSWORD_HASH = re.compile(
-    r"\$argon2id\$v=19\$m=([0-9]{1,9}),t=([0-9]{1,9}),p=([0-9]{1,9})"
-    r"\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,86}"
-)
-#: Foreign hashes may cost more than ours, but not so much that one request stalls a worker.
-MAX_MEMORY_KIB, MAX_PASSES, MAX_LANES = 256 * 1024, 10, 8
-
-
-def hash_password(password: str) -> str:
-    return HASHER.hash(password.encode("utf-8", "surrogateescape"))
-
-
-def verify_password(password: str, hashed: str) -> bool:
-    """Whether a password has this hash. Takes milliseconds: never on a thread that serves I/O."""
-    try:
-        return HASHER.verify(hashed, password.encode("utf-8", "surrogateescape"))
-    except (VerificationError, ValueError):
-        return False
-
-
-def check_password_hash(hashed: str) -> None:
-    """Raises ValueError unless this is an argon2id hash that we are willing to compute."""
-    if hashed.startswith(("$argon2i$", "$argon2d$")):
-        raise ValueError("only argon2id hashes are taken")
-    found = _PASSWORD_HASH.fullmatch(hashed)
-    if not found:
-        raise ValueError("not an argon2id hash ($argon2id$v=19$m=…,t=…,p=…$salt$hash)")
-    memory, passes, lanes = (int(number) for number in found.groups())
-    if memory > MAX_MEMORY_KIB or passes > MAX_PASSES or lanes > MAX_LANES:
-        raise ValueError("this hash costs more than a request may (256 MiB, 10 passes, 8 lanes)")
-    if passes < 1 or lanes < 1 or memory < 8 * lanes:
-        raise ValueError("not an argon2id hash: its costs make no sense")
 
 
 class KeyRingVault:

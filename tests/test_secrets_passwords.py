@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authz.secrets import check_password_hash, hash_password, verify_password
+from authz.hashes import check_password_hash, hash_password, verify_password
 from tests.support.memory import HASHER, CheapVault
 from tests.support.texts import NAUGHTY, wire_texts
 

@@ -17,8 +17,10 @@ from msgspec import Struct
 from authz.contracts import Observer, StoreDown
 from authz.schemes import SCHEMES
 from authz.secrets import KeyRing, KeyRingError, KeyRingVault
+from authz.store import presence
 from authz.store.keys import Keys
 from authz.store.lookups import Records
+from authz.store.presence import Report
 from authz.store.records import Codec, ConsumerRecord, CredentialRecord, Epoch, Locator
 from authz.store.redis import RedisStore, StoreConflict, Writes
 from authz.store.target import Target
@@ -129,6 +131,16 @@ class Catalog:
         """Whether a nonce was used."""
         return self._store.read([self.keys.nonce(tenant, nonce)]) != [None]
 
+    def last_used(self, credentials: Sequence[tuple[str, str, str]]) -> Iterator[float]:
+        """When these (tenant, username, id) were used last, in Unix seconds to the minute; 0 where
+        nobody knows."""
+        for raw in self.raw([self.keys.used(*each) for each in credentials]):
+            yield float(raw) if raw is not None and raw.isdigit() else 0.0
+
+    def workers(self) -> dict[str, Report]:
+        """What the workers tell of themselves that are there."""
+        return presence.living(self._store, self.keys)
+
     def names(self) -> Iterator[list[ConsumerName]]:
         """All consumers' names in batches, in no order; one may come twice."""
         for members in self._store.scan(self.keys.consumers, CHUNK):
@@ -137,7 +149,7 @@ class Catalog:
     def consumers(self, names: Sequence[ConsumerName]) -> dict[ConsumerName, ConsumerRecord]:
         """Those of these consumers that are there."""
         keys = [self.keys.consumer(*name) for name in names]
-        stored = zip(names, keys, self._many(keys), strict=True)
+        stored = zip(names, keys, self.raw(keys), strict=True)
         return {
             name: self.codec.decode(key, raw, ConsumerRecord) for name, key, raw in stored if raw
         }
@@ -162,10 +174,11 @@ class Catalog:
     ) -> Iterator[CredentialRecord | None]:
         """What is at these places of tenants, in their order."""
         keys = [self.keys.credential(tenant, at.kind, at.index) for tenant, at in places]
-        for key, raw in zip(keys, self._many(keys), strict=True):
+        for key, raw in zip(keys, self.raw(keys), strict=True):
             yield self.codec.decode(key, raw, CredentialRecord) if raw else None
 
-    def _many(self, keys: list[str]) -> Iterator[bytes | None]:
+    def raw(self, keys: list[str]) -> Iterator[bytes | None]:
+        """What is under these keys, as it is."""
         for start in range(0, len(keys), CHUNK):
             yield from self._store.read(keys[start : start + CHUNK])
 

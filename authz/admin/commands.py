@@ -1,12 +1,10 @@
-"""The groups of commands `consumer`, `credential` and `keyring`."""
+"""The groups of commands `consumer` and `credential`."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from datetime import timedelta
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 import typer
@@ -16,17 +14,17 @@ from authz import document
 from authz.admin import credentials as changes
 from authz.admin.catalog import Account, Catalog
 from authz.admin.credentials import Refused, Validity, describe
+from authz.admin.lifecycle import with_use
 from authz.admin.listing import Listing
 from authz.admin.options import Tenant, with_catalog
+from authz.admin.spans import Instant, Span, bounds
 from authz.admin.terminal import Row, err, out, print_rows
 from authz.admin.typed import written
 from authz.schemes import SCHEMES
-from authz.secrets import create_keyring
 from authz.store.records import ConsumerRecord, CredentialRecord
 
 consumer = typer.Typer(no_args_is_help=True, help="List, show, add, suspend and remove consumers.")
 credential = typer.Typer(no_args_is_help=True, help="Issue, list, suspend and revoke credentials.")
-keyring = typer.Typer(no_args_is_help=True, help="The keys that protect what is in the store.")
 
 Username = Annotated[str, typer.Argument(metavar="CONSUMER", help="The consumer's username.")]
 CredentialId = Annotated[str, typer.Argument(metavar="ID", help="The credential's id.")]
@@ -66,11 +64,21 @@ def consumer_add(
     username: Username,
     tenant: Tenant = "",
     group: Annotated[list[str] | None, typer.Option(help="A group; may be repeated.")] = None,
+    not_before: Instant = None,
+    expires_at: Instant = None,
+    expires_in: Span = None,
 ) -> None:
     """Add a consumer without credentials."""
+    begins, ends = bounds(not_before, expires_at, expires_in, time.time())
     entry = {"username": username, "tenant": tenant, "groups": group or []}
     document.decode({"consumers": [entry]})
-    record = ConsumerRecord(username=username, tenant=tenant, groups=tuple(group or ()))
+    record = ConsumerRecord(
+        username=username,
+        tenant=tenant,
+        groups=tuple(group or ()),
+        not_before=begins,
+        expires_at=ends,
+    )
     changes.add_consumer(store, record)
     out.print(f"added {escape(username)}")
 
@@ -140,7 +148,7 @@ def credential_list(
         accounts = iter([changes.account_of(store, tenant, username)])
     else:
         accounts = Listing(store).accounts()
-    print_rows((row for account in accounts for row in _rows(account)), as_json=as_json)
+    print_rows(_rows(store, accounts), as_json=as_json)
 
 
 @credential.command("show")
@@ -153,7 +161,8 @@ def credential_show(
 ) -> None:
     """One credential, as JSON. Its secret is not there to be shown."""
     at, record = changes.credential_of(store, tenant, username, identifier)
-    shown = _credential_row(record)
+    (used,) = store.last_used([(tenant, username, identifier)])
+    shown = credential_row(record, used)
     if SCHEMES[at.kind].public_identifier:
         shown["identifier"] = at.index
     typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
@@ -172,24 +181,25 @@ def credential_issue(
         str | None,
         typer.Option(help="User name, where the scheme has one.", show_default="the consumer's"),
     ] = None,
-    expires_in: Annotated[
-        float | None, typer.Option(metavar="DAYS", help="Days until it ends by itself.")
-    ] = None,
+    not_before: Instant = None,
+    expires_at: Instant = None,
+    expires_in: Span = None,
     tenant: Tenant = "",
     as_json: Json = False,
 ) -> None:
     """Give a consumer a fresh credential. Its secret is shown now and never again."""
     if kind not in SCHEMES:
         raise Refused(f"{kind!r} is not a scheme; expected one of {', '.join(SCHEMES)}")
-    ends = 0.0 if expires_in is None else time.time() + timedelta(days=expires_in).total_seconds()
+    now = time.time()
+    begins, ends = bounds(not_before, expires_at, expires_in, now)
     issued = changes.issue(
         store,
         (tenant, username),
         kind,
         identifier=identifier,
         login=login,
-        validity=Validity(expires_at=ends),
-        at=time.time(),
+        validity=Validity(begins, ends),
+        at=now,
     )
     if as_json:
         typer.echo(json.dumps({"id": issued.id, **issued.shown}))
@@ -240,40 +250,26 @@ def credential_revoke(
         err.print("it came from a document: take it out there too, or the next apply restores it")
 
 
-def _rows(account: Account) -> Iterator[Row]:
-    consumer = account.consumer
-    for _, (_, record) in sorted(account.credentials.items()):
-        yield {
-            "consumer": consumer.username,
-            "tenant": consumer.tenant,
-            **_credential_row(record),
-        }
+def _rows(store: Catalog, accounts: Iterable[Account]) -> Iterator[Row]:
+    for account, held in with_use(store, accounts):
+        for (_, record), used in held:
+            yield {
+                "consumer": account.consumer.username,
+                "tenant": account.consumer.tenant,
+                **credential_row(record, used),
+            }
 
 
-def _credential_row(record: CredentialRecord) -> Row:
+def credential_row(record: CredentialRecord, used: float) -> Row:
+    """A credential as commands show it; `used` is when it was used last."""
     shown = describe(record)
     return shown | {
         "not_before": written(record.not_before),
         "expires_at": written(record.expires_at),
         "created_at": written(record.created_at),
+        "last_used": written(used),
         "from": "document" if shown.pop("managed") else "command",
     }
 
 
 # -- key ring --------------------------------------------------------------------------------------
-
-
-@keyring.command("create")
-def keyring_create(
-    file: Annotated[Path, typer.Argument(help="Where to write it; must not exist yet.")],
-) -> None:
-    """Make a key ring of one fresh key, readable by its owner alone.
-
-    Keep it apart from the store's backups: who has both has the keys. Without it the store's
-    content is of no use, so keep a copy.
-    """
-    try:
-        create_keyring(file)
-    except FileExistsError:
-        raise Refused(f"{file} exists already; a key ring is never overwritten") from None
-    out.print(f"wrote {escape(str(file))}")

@@ -264,6 +264,7 @@ def seal(job: Job, vault: Vault, at: float) -> _Sealed:
         expires_at=_instant(entry.expires_at),
         managed=True,
         created_at=before.created_at if before is not None else at,
+        successor=before.successor if before is not None else "",
     )
     return _Sealed(place, (Locator(kind, index), record))
 

@@ -158,20 +158,25 @@ def set_disabled(
     catalog: Catalog, consumer: tuple[str, str], identifier: str, *, disabled: bool
 ) -> None:
     """Suspend one credential, or let it in again. Raises `Unknown`."""
-    _change(catalog, consumer, identifier, lambda r: msgspec.structs.replace(r, disabled=disabled))
+    change(catalog, consumer, identifier, lambda r: msgspec.structs.replace(r, disabled=disabled))
 
 
-def _change(
+def change(
     catalog: Catalog,
     consumer: tuple[str, str],
     identifier: str,
     edit: Callable[[CredentialRecord], CredentialRecord],
-) -> None:
+) -> CredentialRecord:
+    """Change one credential's record; returns what it was. Raises `Unknown`."""
+    before: list[CredentialRecord] = []
+
     def make(store: Catalog) -> Changes:
         at, record = credential_of(store, *consumer, identifier)
+        before[:] = [record]
         return Changes(credentials={(consumer[0], at): edit(record)})
 
     catalog.change(make)
+    return before[0]
 
 
 def revoke(catalog: Catalog, consumer: tuple[str, str], identifier: str) -> CredentialRecord:
@@ -202,4 +207,5 @@ def describe(record: CredentialRecord) -> dict[str, Any]:
         "expires_at": record.expires_at,
         "managed": record.managed,
         "created_at": record.created_at,
+        "successor": record.successor,
     }

@@ -20,14 +20,15 @@ class Listing:
         self.size = self._spool.others_count()
 
     def consumers(self) -> Iterator[ConsumerRecord]:
-        for names in self._names():
+        for names in self.names():
             found = self._catalog.consumers(names)
             yield from (found[name] for name in names if name in found)
 
     def accounts(self) -> Iterator[Account]:
-        for names in self._names():
+        for names in self.names():
             found = self._catalog.accounts(names)
             yield from (found[name] for name in names if name in found)
 
-    def _names(self) -> Iterator[list[ConsumerName]]:
-        return batches(self._spool.others(), CHUNK)
+    def names(self, size: int = 0) -> Iterator[list[ConsumerName]]:
+        """Their names, so many at a time (0: as many as are read in one round trip)."""
+        return batches(self._spool.others(), size or CHUNK)

@@ -14,10 +14,11 @@ from argon2.low_level import Type
 from authz.admin.comparing import Job, consumer_record, seal
 from authz.contracts import Fault, Lookup
 from authz.document import Placed, draft_of
+from authz.hashes import verify_password
 from authz.jose.key_set import KeySet
 from authz.plain import DocumentError
 from authz.references import Secret
-from authz.secrets import KEY_BYTES, KeyRing, KeyRingVault, verify_password
+from authz.secrets import KEY_BYTES, KeyRing, KeyRingVault
 from authz.values import Consumer, Credential
 
 #: The least that argon2id computes: these hashes are never stored.
@@ -121,6 +122,8 @@ def _needs_ring(draft: Any) -> bool:
 
 class _Within:
     """One tenant's. It remembers nothing of what it was asked, so that each decision is whole."""
+
+    used = None
 
     def __init__(self, offline: Offline, tenant: str) -> None:
         self._offline = offline

@@ -73,6 +73,11 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return _with(command, Settings.__struct_fields__, lambda made: made)
 
 
+def with_store(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose first parameter is Settings, as one that has the store's options."""
+    return _with(command, STORE, lambda made: made)
+
+
 def with_catalog(command: Callable[..., None]) -> Callable[..., None]:
     """A command whose first parameter is a Catalog, as one that has the store's options."""
     return _with(command, STORE, catalog)

@@ -6,8 +6,8 @@ from typing import Any
 
 from authz.admin.catalog import Catalog
 from authz.contracts import Lookup
+from authz.hashes import verify_password
 from authz.jose.key_set import KeySet
-from authz.secrets import verify_password
 from authz.store.key_sets import KeySets
 from authz.values import Consumer, Credential
 
@@ -24,6 +24,8 @@ class Reading:
 
 
 class _Reading:
+    used = None
+
     def __init__(self, tenant: str, catalog: Catalog, key_sets: KeySets) -> None:
         self._tenant = tenant
         self._catalog = catalog

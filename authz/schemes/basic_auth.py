@@ -17,10 +17,10 @@ from msgspec import Struct
 
 from authz.contracts import Lookup, Vault
 from authz.denials import Foreign
+from authz.hashes import check_password_hash
 from authz.references import Secret
 from authz.schemes import places
 from authz.schemes.settings import Realm, Settings, challenge, unauthorized
-from authz.secrets import check_password_hash
 from authz.values import Credential, Denied, Deny, Place, Proof, Request
 
 #: User name and password together, before decoding. Far beyond what people type.

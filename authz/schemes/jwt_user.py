@@ -127,6 +127,7 @@ class JwtUserDraft(Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     @classmethod
     def issue(cls, identifier: str) -> tuple[JwtUserDraft, dict[str, str]]:
-        secret = secrets.token_urlsafe(32)
+        # Long enough for every hash, and in the alphabet of base64, too.
+        secret = secrets.token_hex(48)
         draft = cls(identifier, secret=Secret(secret))
         return draft, {"username": identifier, "algorithm": draft.algorithm, "secret": secret}

@@ -51,6 +51,13 @@ CONFIG_LOADED = Gauge(
     "When a document was last taken into use.",
     multiprocess_mode="livemostrecent",
 )
+KEYRING = Gauge(
+    "authz_keyring_workers",
+    "Workers that know a key of the key ring, by its id.",
+    ["key"],
+    multiprocess_mode="livesum",
+)
+KEYRING_LOADS = Counter("authz_keyring_loads", "Key rings that were read anew.", ["result"])
 READY = Gauge("authz_ready_workers", "Workers that can decide.", multiprocess_mode="livesum")
 RESTARTS = Counter("authz_worker_restarts", "Workers that died and were replaced.")
 LOG_DROPPED = Counter("authz_decision_log_dropped", "Log lines that nobody read in time.")

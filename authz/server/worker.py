@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import secrets
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,10 +27,12 @@ from authz.contracts import StoreDown
 from authz.plain import DocumentError
 from authz.routes import RouteTable
 from authz.schemes import SCHEMES
-from authz.secrets import KeyRing, KeyRingError, read_keyring
+from authz.secrets import KeyRingError
 from authz.server import logs
+from authz.server.chores import Chores
 from authz.server.decision_log import DecisionLog
 from authz.server.metrics import CONFIG, CONFIG_LOADED, READY, Recorder
+from authz.server.ring_watch import RingWatch
 from authz.server.service import Engine, Service
 from authz.server.transport import AddressInUse, open_transport
 from authz.store.open import Store, open_store
@@ -69,6 +72,9 @@ class Worker:
     ) -> None:
         self._settings = settings
         self._keyring_text = keyring
+        self._clock = clock
+        self._address = ""
+        self._chores: Chores | None = None
         self._recorder = Recorder()
         self.service = Service(self._recorder, log, clock)
         self.store: Store | None = None
@@ -83,6 +89,7 @@ class Worker:
     def start(self, address: str, patience: float = 0.0) -> int:
         """Listen once there is a policy, or after `patience` seconds; returns the port (0 for a
         Unix socket). Raises `AddressInUse`."""
+        self._address = address
         self._keeper.start()
         self._loaded.wait(patience)
         return self._transport.listen(address)
@@ -97,6 +104,8 @@ class Worker:
         self._changed.set()
         self._transport.stop(grace)
         self._keeper.join(timeout=5)
+        if self._chores is not None:
+            self._chores.stop()
         if self.store is not None:
             self.store.close()
         self._recorder.close()
@@ -140,11 +149,16 @@ class Worker:
         logger.info("policy loaded")
 
     def _open(self) -> Store:
-        path = self._settings.keyring_file
-        ring: KeyRing = read_keyring(Path(path) if path else None, self._keyring_text)
+        settings = self._settings
+        watch = RingWatch(settings.keyring_file, self._keyring_text)
         forms = {kind: scheme.form for kind, scheme in SCHEMES.items()}
-        self.store = open_store(self._settings.store, ring, forms, self._recorder, self._on_change)
+        self.store = open_store(
+            settings.store, watch.ring, forms, self._recorder, self._on_change, self._clock
+        )
         self.store.listener.start()
+        name = f"{socket.gethostname()} {self._address} {secrets.token_hex(4)}"
+        self._chores = Chores(self.store, watch, name, settings.last_used_seconds)
+        self._chores.start()
         return self.store
 
     def _on_change(self, names: list[str] | None) -> None:

@@ -2,7 +2,8 @@
 
 All records share one hash tag, so in a cluster they live in one slot: a change of many records is
 one transaction, and one connection hears of every change. Nonces need neither and have no tag, so
-they are spread over all slots. Parts that come from people are percent-encoded, so no name can
+they are spread over all slots; neither of these, nor what workers tell of themselves, is among the
+names whose changes are heard of. Parts that come from people are percent-encoded, so no name can
 pass for another.
 """
 
@@ -69,6 +70,16 @@ class Keys(Struct, frozen=True, dict=True):
 
     def nonce(self, tenant: str, nonce: str) -> str:
         return f"{self.namespace}~nonce:{_part(tenant)}/{_part(nonce)}"
+
+    def used(self, tenant: str, username: str, identifier: str) -> str:
+        """When a credential was used last: Unix seconds, to the minute. All in one slot of their
+        own, so that many are read and written at once."""
+        return f"{{{self.namespace}~used}}:{_part(tenant)}/{_part(username)}/{_part(identifier)}"
+
+    @property
+    def workers(self) -> str:
+        """What each worker tells of itself."""
+        return f"{self.namespace}~workers"
 
 
 def _part(text: str) -> str:

@@ -68,6 +68,8 @@ class Sources(Struct, frozen=True):
     remembered: Remembered
     key_sets: KeySets
     store: RedisStore
+    #: What `Lookup.used` is.
+    used: dict[int, Credential] | None = None
 
 
 class _TenantLookup:
@@ -78,6 +80,7 @@ class _TenantLookup:
         self._sources = sources
         self._keys = sources.keys
         self._ring = sources.ring
+        self.used = sources.used
         self._get: Callable[[str, str], Any] = sources.cache.recall
 
     def find(self, kind: str, identifier: str) -> Credential | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -23,6 +24,7 @@ from authz.store.redis import RedisStore
 from authz.store.remembered import Remembered
 from authz.store.target import Target
 from authz.store.unknown import Allowance
+from authz.store.used import Used
 
 
 class StoreSettings(Struct, frozen=True):
@@ -33,6 +35,7 @@ class StoreSettings(Struct, frozen=True):
     silence of the link after which nothing is taken as current. `jwks_waiters` is how many threads
     may wait for key sets. `unknown_per_second` is how often the store may be asked for credentials
     that are not there; as often for consumers, whom only a proven credential names.
+    `last_used_seconds` is how often it is written which credentials were used; 0 means never.
     """
 
     target: Target
@@ -47,6 +50,7 @@ class StoreSettings(Struct, frozen=True):
     jwks_allow_private: bool = False
     jwks_ca_file: str | None = None
     jwks_waiters: int = 8
+    last_used_seconds: float = 60.0
 
 
 class Store(Struct, frozen=True):
@@ -61,6 +65,7 @@ class Store(Struct, frozen=True):
     waiting: Waiting
     listener: Listener
     key_sets: KeySets
+    used: Used | None
 
     def close(self) -> None:
         """Stop the threads, end the connections."""
@@ -75,8 +80,10 @@ def open_store(
     forms: Mapping[str, type],
     observer: Observer,
     on_change: Callable[[list[str] | None], None],
+    clock: Callable[[], float] = time.time,
 ) -> Store:
-    """Make the objects; nothing is asked of the store until `listener.start()`."""
+    """Make the objects; nothing is asked of the store until `listener.start()`. The store follows
+    when `ring` adopts other keys. `clock` tells when credentials are used."""
     keys = Keys(settings.namespace)
     codec = Codec(ring, forms)
     redis = RedisStore(settings.target, settings.timeout, observer)
@@ -101,7 +108,9 @@ def open_store(
         stale_seconds=settings.jwks_stale_seconds,
         waiters=settings.jwks_waiters,
     )
-    sources = Sources(keys, ring, cache, Passwords(), Remembered(), key_sets, redis)
+    used = Used(keys, clock) if settings.last_used_seconds else None
+    seen = used.seen if used is not None else None
+    sources = Sources(keys, ring, cache, Passwords(), Remembered(), key_sets, redis, seen)
     return Store(
         keys=keys,
         codec=codec,
@@ -112,4 +121,5 @@ def open_store(
         waiting=Waiting(sources),
         listener=Listener(redis, keys, cache, link, observer, on_change),
         key_sets=key_sets,
+        used=used,
     )

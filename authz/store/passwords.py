@@ -14,7 +14,8 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FlightTimeout
 
 from authz.contracts import NotCached, Overloaded
-from authz.secrets import Mac, hash_password, verify_password
+from authz.hashes import hash_password, verify_password
+from authz.secrets import Mac
 
 BUSY = "passwords_busy"
 

@@ -44,6 +44,8 @@ class CredentialRecord(Credential, frozen=True, omit_defaults=True):
 
     managed: bool = False
     created_at: float = 0.0
+    #: The id of the credential that it was rotated to.
+    successor: str = ""
 
     def is_of(self, username: str, identifier: str) -> bool:
         """Whether this is the consumer's credential of that id. Where a large apply that moved a

@@ -1,4 +1,4 @@
-"""Commands on the store: reads, nonces, transactions, change notices.
+"""Commands on the store: reads, nonces, notes, transactions, change notices.
 
 Which server has a key is `authz.store.topology`'s matter, how one is spoken to
 `authz.store.servers`'s; beside these only `authz.store.cluster` speaks to Redis or Valkey.
@@ -7,7 +7,7 @@ Which server has a key is `authz.store.topology`'s matter, how one is spoken to
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, cast
@@ -130,6 +130,31 @@ class RedisStore:
         """Record a key for so many seconds; False when it is recorded already. Atomic."""
         return self._call(key, "set", key, b"1", nx=True, ex=seconds) is not None
 
+    def tell(self, key: str, field: str, value: bytes) -> None:
+        """Set one field of a hash."""
+        self._call(key, "hset", key, field, value)
+
+    def told(self, key: str) -> dict[str, bytes]:
+        """The fields of a hash."""
+        fields = self._call(key, "hgetall", key)
+        return {name.decode(errors="replace"): value for name, value in fields.items()}
+
+    def untell(self, key: str, fields: Sequence[str]) -> None:
+        """Remove fields of a hash."""
+        self._call(key, "hdel", key, *fields)
+
+    def note(self, values: Mapping[str, bytes], seconds: int) -> None:
+        """Write keys of one slot for so many seconds, at once and each for itself. Whether the
+        store is there for requests is not judged by it."""
+        change = partial(_note, values, seconds)
+        server = self._topology.server(next(iter(values)))
+        try:
+            change(server)
+        except Redirected as hint:
+            if hint.asking:
+                raise
+            change(self._topology.follow(hint, server))
+
     def clock(self, key: str) -> int:
         """The time by the clock of the server that holds `key`: microseconds since 1970."""
         seconds, microseconds = self._call(key, "time")
@@ -203,6 +228,13 @@ def _change(
         pipe.multi()
         for command in (*writes.commands(), ("MSET", *chain(*marks.items()))):
             pipe.execute_command(*command)
+        pipe.execute()
+
+
+def _note(values: Mapping[str, bytes], seconds: int, server: Server) -> None:
+    with translated(), server.client.pipeline(transaction=False) as pipe:
+        for key, value in values.items():
+            pipe.set(key, value, ex=seconds)
         pipe.execute()
 
 

@@ -71,7 +71,7 @@ def test_a_life_of_a_credential(shell: Shell) -> None:
 
     issued = json.loads(
         shell.run(
-            "credential", "issue", "john", "key-auth", "--id", "new", "--expires-in", "1", "--json"
+            "credential", "issue", "john", "key-auth", "--id", "new", "--expires-in", "1d", "--json"
         )
     )
     assert issued["id"] == "new"

@@ -230,13 +230,14 @@ def test_nothing_shows_a_secret() -> None:
 
 
 def test_a_fresh_credential() -> None:
-    """256 random bits, shown once."""
+    """384 random bits, shown once; fit for every hash, and as base64, too."""
     made, shown = JwtDraft.issue("jack-key")
     _, other = JwtDraft.issue("jack-key")
     form = made.seal(VAULT, "", None)[1]
 
     assert shown["key"] == "jack-key"
-    assert len(base64.urlsafe_b64decode(shown["secret"] + "=")) == 32
+    assert len(bytes.fromhex(shown["secret"])) == 48
+    assert len(base64.b64decode(shown["secret"], validate=True)) >= 64
     assert shown["secret"] != other["secret"]
     assert form == JwtKey("HS256", Recoverable(shown["secret"].encode()))
 

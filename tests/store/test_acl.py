@@ -11,6 +11,8 @@ import pytest
 from authz.admin import credentials
 from authz.admin.catalog import Silent
 from authz.contracts import StoreDown
+from authz.secrets import KeyRing
+from authz.store import presence
 from authz.store.keys import Keys
 from authz.store.redis import RedisStore
 from authz.store.target import Target
@@ -20,7 +22,7 @@ from tests.support.cluster import Cluster, ask
 from tests.support.sentinels import Sentinels
 from tests.support.valkey import Valkey
 from tests.support.waiting import until
-from tests.support.workers import apply, catalog, running
+from tests.support.workers import RING, apply, catalog, running
 
 MANUAL = (Path(__file__).parents[2] / "docs" / "stores.md").read_text()
 #: The lines of an ACL file, by the user's name.
@@ -93,6 +95,10 @@ def test_each_right_of_serve_is_needed(users: Valkey, right: str) -> None:
         store.read([KEYS.epoch])
         store.claim(KEYS.nonce("", right), 60)
         store.clock(KEYS.changed)
+        store.note({KEYS.used("", "alice", "key"): b"60"}, 60)
+        presence.report(store, KEYS, "worker", KeyRing.parse(RING), watched=True)
+        assert store.told(KEYS.workers)
+        store.untell(KEYS.workers, ["worker"])
         next(store.changes(KEYS.records, KEYS.nothing, 1))
 
     refused(everything, right)
@@ -107,6 +113,8 @@ def test_each_right_of_the_commands_is_needed(users: Valkey, right: str) -> None
     def everything() -> None:
         apply(admin)
         catalog(admin).is_claimed("", "n")
+        list(catalog(admin).last_used([("", "alice", "key")]))
+        catalog(admin).workers()
         catalog(admin).erase()
 
     refused(everything, right)
@@ -163,6 +171,9 @@ def test_in_a_cluster(tmp_path: Path) -> None:
         ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", ask(target, "CLUSTER", "MYID"))
         assert store.claim(KEYS.nonce("", beside_the_records("acl")), 60)
         assert store.read([KEYS.epoch]) == [None]
+        store.note({KEYS.used("", name, "key"): b"60" for name in ("alice", "bob")}, 60)
+        presence.report(store, KEYS, "worker", KeyRing.parse(RING), watched=True)
+        assert list(presence.living(store, KEYS)) == ["worker"]
     finally:
         cluster.close()
 

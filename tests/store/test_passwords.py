@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from authz.contracts import NotCached, Overloaded
-from authz.secrets import hash_password
+from authz.hashes import hash_password
 from authz.store import passwords
 from authz.store.passwords import Passwords
 from tests.support.waiting import until

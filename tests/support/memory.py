@@ -10,8 +10,9 @@ from argon2.low_level import Type
 
 from authz.contracts import Fault
 from authz.document import ConsumerEntry, Document, credential_id, draft_of
+from authz.hashes import verify_password
 from authz.jose.key_set import KeySet
-from authz.secrets import KeyRing, KeyRingVault, verify_password
+from authz.secrets import KeyRing, KeyRingVault
 from authz.values import Consumer, Credential
 
 RING = KeyRing.parse("k1:" + base64.b64encode(bytes(range(32))).decode())
@@ -39,6 +40,8 @@ class Memory:
         self.consumers: dict[tuple[str, str], Consumer] = {}
         self.credentials: dict[tuple[str, str, str], Credential] = {}
         self.nonces: set[str] = set()
+        #: Credentials that proved themselves.
+        self.used: dict[int, Credential] = {}
         self.remembered: dict[tuple[str, str], Any] = {}
         #: What follows from records.
         self.places: dict[int, tuple[Any, dict[Any, Any]]] = {}
@@ -90,6 +93,7 @@ class MemoryLookup:
     def __init__(self, memory: Memory, tenant: str) -> None:
         self._memory = memory
         self._tenant = tenant
+        self.used: dict[int, Credential] | None = memory.used
 
     def holds(self, *records: Credential | Consumer) -> bool:
         known = (*self._memory.credentials.values(), *self._memory.consumers.values())

@@ -11,7 +11,7 @@ from authz.admin.moving.names import name_of
 from authz.admin.moving.people import People
 from authz.admin.moving.report import Report
 from authz.admin.moving.wanted import Plain
-from authz.secrets import check_password_hash
+from authz.hashes import check_password_hash
 
 _LINE = re.compile(r"[^:#\s][^:]*:\S+")
 _FORMS = (
