@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from authz.access.acl import DENIED
-from authz.access.consumer_restriction import BLACKLIST, WHITELIST
+from authz.access.consumer_restriction import BLACKLIST, METHOD, WHITELIST
 from authz.access.grants import MISSING
 from authz.plain import DocumentError
 from authz.values import Deny
@@ -88,6 +88,21 @@ consumers:
     assert outcome(gateway, call("ann")) == "allowed"
     assert outcome(gateway, call("ben")) == BLACKLIST
     assert outcome(gateway, call("cleo")) == DENIED
+
+
+def test_a_guest_is_a_consumer_like_others() -> None:
+    """Whoever proves nothing meets what its consumer has to meet."""
+    text = """
+services:
+  - id: api
+    hosts: [api.test]
+    auth: {key-auth: {anonymous_consumer: guest}}
+    access: {consumer-restriction: {allowed_by_methods: [{user: guest, methods: [GET]}]}}
+consumers: [{username: guest}]
+"""
+    assert outcome(Gateway(text), call("")) == "allowed"
+    assert outcome(Gateway(text), call("", method="POST")) == METHOD
+    assert outcome(Gateway(text), call("nobody")) == "invalid_key"
 
 
 def test_the_grant_comes_first_then_acl_then_restrictions() -> None:
