@@ -21,10 +21,12 @@ from authz.values import Answer, Credential, Request, raw
 
 
 class Endpoint(Protocol):
-    """An answer of our own. `paths` are where its clients look for it, `reasons` all it gives."""
+    """An answer of our own. `paths` are where its clients look for it, `reasons` all it gives, and
+    `guesses` those of them that tell who asks that a guess was wrong."""
 
     paths: ClassVar[tuple[str, ...]]
     reasons: ClassVar[tuple[str, ...]]
+    guesses: ClassVar[tuple[str, ...]]
 
     def answer(self, request: Request, store: Lookup) -> Answer:
         """Raises a `Fault` when the store cannot say."""
@@ -47,6 +49,7 @@ class JwtSign:
         SIGNED,
         *(each.reason for each in (NOT_GET, NO_KEY, UNKNOWN, MALFORMED)),
     )
+    guesses: ClassVar[tuple[str, ...]] = (UNKNOWN.reason,)
 
     def answer(self, request: Request, store: Lookup) -> Answer:
         if request.method != "GET":

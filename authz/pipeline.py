@@ -14,13 +14,18 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 
 from authz import denials, forms
+from authz.access.address import from_client
+from authz.access.attempts import Attempt
+from authz.access.guessing import TOO_MANY, Guard, Guesses
 from authz.access.rule import Call
 from authz.contracts import Lookup, Lookups, Scheme
 from authz.denials import Foreign, not_live
+from authz.endpoints import Endpoint
 from authz.routes import Route, RouteTable
 from authz.schemes import places
 from authz.values import (
     Allow,
+    Answer,
     Consumer,
     Credential,
     Decision,
@@ -56,8 +61,11 @@ class Verdict(Struct, gc=False):
     made: Any = None
 
 
-def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
-    """Say whether one request may pass. Raises a `Fault` rather than guess."""
+def decide(
+    request: Request, routes: RouteTable, lookups: Lookups, guesses: Guesses | None = None
+) -> Verdict:
+    """Say whether one request may pass. Raises a `Fault` rather than guess. Without `guesses`
+    nothing is known of what failed before, and nothing is counted."""
     route = None
     try:
         if request.headers.may_name_callers:
@@ -67,20 +75,23 @@ def decide(request: Request, routes: RouteTable, lookups: Lookups) -> Verdict:
             route.access.require_address(request, route.schemes[0] if route.schemes else None)
         store = lookups.within(route.tenant)
         evidence = route.evidence(request)
-        if evidence is not None:
+        # Who has to wait is not told by an allow of before that a guess was right.
+        suspect = guesses is not None and guesses.suspects and _is_suspect(request, route, guesses)
+        if evidence is not None and not suspect:
             known = passed_before(evidence, request, route, store)
             if known is not None:
                 return known
+        guard = guarding(request, route, guesses)
         if route.endpoint is not None and not route.schemes:
-            return Verdict(route.endpoint.answer(request, store), route)
+            return Verdict(answered(route.endpoint, request, store, guard), route)
         refuse_told_look_alikes(request, route)
-        callers = authenticate(request, route, store)
+        callers = authenticate(request, route, store, guard)
         require_one_caller(callers, route)
         require_access(request, route, callers[-1].identity, callers[-1].scheme)
         edits = conceal(request, route, callers)
         spend(callers, store)
         if route.endpoint is not None:
-            return Verdict(route.endpoint.answer(request, store), route)
+            return Verdict(answered(route.endpoint, request, store, guard), route)
     except Denied as denied:
         return Verdict(denied.deny, route)
     verdict = passing(request, route, callers, edits, store)
@@ -159,25 +170,29 @@ class Caller(Struct, frozen=True, gc=False):
     proof: Proof | None
 
 
-def authenticate(request: Request, route: Route, store: Lookup) -> list[Caller]:
+def authenticate(
+    request: Request, route: Route, store: Lookup, guard: Guard | None = None
+) -> list[Caller]:
     """Every caller that the route asks for. Raises `Denied`."""
     if not route.schemes:
         raise Denied(route.access.nobody)
     if route.mode == "any":
-        return [any_of(request, route.schemes, store)]
+        return [any_of(request, route.schemes, store, guard)]
     if route.mode == "multi-auth":
-        return [first_of(request, route.schemes, store)]
-    return [any_of(request, (scheme,), store) for scheme in route.schemes]
+        return [first_of(request, route.schemes, store, guard)]
+    return [any_of(request, (scheme,), store, guard) for scheme in route.schemes]
 
 
-def any_of(request: Request, schemes: tuple[Scheme, ...], store: Lookup) -> Caller:
+def any_of(
+    request: Request, schemes: tuple[Scheme, ...], store: Lookup, guard: Guard | None = None
+) -> Caller:
     """The first scheme that finds a credential decides; a wrong one is not rescued by the next."""
     foreign: Deny | None = None
     for scheme in schemes:
         try:
-            proof = scheme.authenticate(request, store)
-            if proof is not None:
-                return identify(proof, scheme, request.at, store)
+            caller = proven(request, scheme, store, guard)
+            if caller is not None:
+                return caller
         except Foreign as other:
             foreign = foreign or other.deny
             if scheme.tolerant and scheme.anonymous_consumer:
@@ -193,16 +208,62 @@ def any_of(request: Request, schemes: tuple[Scheme, ...], store: Lookup) -> Call
     raise Denied(_offer_all(foreign or schemes[0].missing(), schemes))
 
 
-def first_of(request: Request, schemes: tuple[Scheme, ...], store: Lookup) -> Caller:
+def first_of(
+    request: Request, schemes: tuple[Scheme, ...], store: Lookup, guard: Guard | None = None
+) -> Caller:
     """APISIX's multi-auth: the first scheme that succeeds decides, whatever the ones before it say.
     Where none does, the challenge is that of the last one that has any. Raises `Denied`."""
     challenges: tuple[str, ...] = ()
+    waits: Denied | None = None
     for scheme in schemes:
         try:
-            return any_of(request, (scheme,), store)
+            return any_of(request, (scheme,), store, guard)
         except Denied as denied:
             challenges = denied.deny.challenges or challenges
-    raise Denied(denials.NONE_PROVEN.offering(challenges))
+            waits = denied if denied.deny.reason == TOO_MANY else waits
+    raise waits or Denied(denials.NONE_PROVEN.offering(challenges))
+
+
+def guarding(request: Request, route: Route, guesses: Guesses | None) -> Guard | None:
+    """What counts the attempts of this request that fail, if anything does."""
+    if guesses is None:
+        return None
+    sender = from_client(request, route.access.trusted)
+    return guesses.guard(sender, route.tenant, route.access.guessing)
+
+
+def _is_suspect(request: Request, route: Route, guesses: Guesses) -> bool:
+    return guesses.suspect(from_client(request, route.access.trusted))
+
+
+def proven(request: Request, scheme: Scheme, store: Lookup, guard: Guard | None) -> Caller | None:
+    """Whom a scheme proves, if it finds a credential. Raises `Denied`. What fails is counted."""
+    if guard is None:
+        proof = scheme.authenticate(request, store)
+        return identify(proof, scheme, request.at, store) if proof is not None else None
+    attempt = Attempt(guard, store)
+    try:
+        proof = scheme.authenticate(request, attempt)
+        caller = identify(proof, scheme, request.at, store) if proof is not None else None
+    except Denied as denied:
+        attempt.refused(denied.deny, scheme.evidence(request))
+        raise
+    if caller is not None:
+        attempt.proved()
+    return caller
+
+
+def answered(endpoint: Endpoint, request: Request, store: Lookup, guard: Guard | None) -> Answer:
+    """What an endpoint answers. Raises `Denied` for whoever asks for too much that is not there."""
+    if guard is None:
+        return endpoint.answer(request, store)
+    attempt = Attempt(guard, store)
+    answer = endpoint.answer(request, attempt)
+    if answer.reason in endpoint.guesses:
+        attempt.wrong()
+    else:
+        attempt.proved()
+    return answer
 
 
 def _offer_all(deny: Deny, schemes: tuple[Scheme, ...]) -> Deny:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from authz import denials
-from authz.access import RULES, grants
+from authz.access import RULES, grants, guessing
 from authz.schemes import SCHEMES
 
 
@@ -55,6 +55,11 @@ BEFORE = (
     Reason(
         "spoofed_identity_header",
         "a header or a parameter that a backend may take for one of ours, such as `X_Consumer_Id`",
+    ),
+    Reason(
+        guessing.TOO_MANY,
+        guessing.REASONS[guessing.TOO_MANY],
+        "wait as `Retry-After` says; docs/guessing.md has the limits, `access: {guessing: off}`",
     ),
 )
 LAPSED = (
@@ -140,7 +145,7 @@ FAULTS = (
 SECTIONS: tuple[tuple[str, tuple[Reason, ...]], ...] = (
     ("Allowed", PASSED),
     ("Answered by authz itself", ANSWERED),
-    ("Refused before anyone is identified (403)", BEFORE),
+    ("Refused before anyone is identified (403; too many failures: 429)", BEFORE),
     ("Refused although a credential may be known (as if it were not)", LAPSED),
     ("Refused although the caller is known (403)", FORBIDDEN),
     ("Faults (503 with Retry-After)", FAULTS),

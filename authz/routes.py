@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import UNSET, Struct
 
-from authz.access import Access, chosen
+from authz.access import Access, chosen, guessing
 from authz.access.address import networks
 from authz.access.ip_restriction import IpRestriction
 from authz.access.told import clash
@@ -377,6 +377,7 @@ def _access(service: ServiceEntry, entry: RouteEntry | None, document: Document)
         },
         own_replace=document.profile.startswith("apisix"),
         trusted=networks(tuple(document.trusted_proxies)),
+        guessing=guessing.mode(_part("guessing", own, service.access)),
     )
 
 

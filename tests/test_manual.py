@@ -13,7 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from typer.testing import CliRunner
 
 from authz import denials, reasons
-from authz.access import RULES, grants
+from authz.access import RULES, grants, guessing
 from authz.cli import app
 from authz.config import Settings
 from authz.endpoints import ENDPOINTS
@@ -94,6 +94,7 @@ def all_reasons() -> set[str]:
     found |= {denials.NONE_PROVEN.reason, *grants.REASONS}
     found |= {reason for rule in RULES.values() for reason in rule.reasons}
     found |= {service.OVERLOADED, service.ABANDONED, unknown.TOO_MANY}
+    found |= set(guessing.REASONS)
     return found | {service.NOT_READY, service.NOT_A_CHECK, service.CRASHED}
 
 

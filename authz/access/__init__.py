@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType, defstruct
 
-from authz.access import grants
+from authz.access import grants, guessing
 from authz.access.acl import Acl
 from authz.access.address import NO_PROXY, Networks, client_address
 from authz.access.attach_consumer_label import AttachConsumerLabel
@@ -50,13 +50,15 @@ ConsumerAccess = defstruct(
     omit_defaults=True,
 )
 #: That of a service or a route: whether a grant is needed, whether one that is asked for waits for
-#: somebody to approve it, and what the upstream is told of the caller.
+#: somebody to approve it, what the upstream is told of the caller, and how soon wrong credentials
+#: are not looked at any more.
 ServiceAccess = defstruct(
     "ServiceAccess",
     [
         ("grant", Literal["required", "none"] | UnsetType, UNSET),
         ("approval", Literal["manual", "auto"] | UnsetType, UNSET),
         ("attach_consumer_label", AttachConsumerLabel | UnsetType, UNSET),
+        ("guessing", guessing.Setting | UnsetType, UNSET),
     ],
     bases=(ConsumerAccess,),
     rename={"attach_consumer_label": AttachConsumerLabel.kind},
@@ -87,6 +89,7 @@ class Access(Struct, frozen=True, dict=True):
     group_rules: Mapping[str, Mapping[str, Rule]] = {}
     own_replace: bool = False
     trusted: Networks = NO_PROXY
+    guessing: guessing.Mode = "on"
 
     @cached_property
     def asks(self) -> bool:

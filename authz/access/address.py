@@ -21,6 +21,7 @@ from ipaddress import (
 from typing import Annotated
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from authz.values import Denied, Deny, Request
 
@@ -119,6 +120,17 @@ def client_address(request: Request, trusted: Networks) -> Address:
         if address not in trusted:
             break
     return address
+
+
+def from_client(request: Request, trusted: Networks) -> Request:
+    """The request as if its client had sent it without a proxy in between; as it is, where that
+    cannot be told."""
+    if not trusted:
+        return request
+    try:
+        return replace(request, address=str(client_address(request, trusted)))
+    except Denied:
+        return request
 
 
 def _known(text: str) -> Address:

@@ -36,7 +36,11 @@ SERVICES: dict[str, dict[str, Any]] = {
     "hmac-auth": {"hmac-auth": {}},
     "hmac-auth-nonce": {"hmac-auth": {"nonce_header": NONCE}},
     "digest": {"digest": {}},
+    "wrong-key": {"key-auth": {}},
+    "wrong-password": {"basic-auth": {}},
 }
+#: Where guesses are not counted: what is measured there is what a wrong credential costs.
+UNGUARDED = ("wrong-key", "wrong-password")
 
 
 def key(number: int) -> str:
@@ -47,7 +51,13 @@ def key(number: int) -> str:
 def write_document(path: Path, credentials: int) -> None:
     """A gateway document in JSON Lines: so many API keys, each of a consumer of its own."""
     services = [
-        {"id": name, "hosts": [host(name)], "auth": auth} for name, auth in SERVICES.items()
+        {
+            "id": name,
+            "hosts": [host(name)],
+            "auth": auth,
+            "access": {"guessing": "off" if name in UNGUARDED else "on"},
+        }
+        for name, auth in SERVICES.items()
     ]
     with path.open("w") as file:
         file.write(json.dumps({"services": services}) + "\n")
@@ -84,7 +94,7 @@ def keys(numbers: Iterable[int]) -> list[Call]:
 def unknown_keys(count: int) -> list[Call]:
     """Calls with keys that nobody has, none of them twice."""
     return [
-        _call("key-auth", n, sign_key_auth(secrets.token_hex(20)), REFUSED) for n in range(count)
+        _call("wrong-key", n, sign_key_auth(secrets.token_hex(20)), REFUSED) for n in range(count)
     ]
 
 
@@ -95,7 +105,7 @@ def passwords(count: int) -> list[Call]:
 def wrong_passwords(count: int) -> list[Call]:
     """Each another one, so that each has to be hashed."""
     return [
-        _call("basic-auth", n, sign_basic_auth(FIRST, secrets.token_hex(8)), REFUSED)
+        _call("wrong-password", n, sign_basic_auth(FIRST, secrets.token_hex(8)), REFUSED)
         for n in range(count)
     ]
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from authz.access.guessing import FAILURE
 from authz.server.told import Told
 
 #: Seconds; Envoy's own default time limit for a Check is 0.2.
@@ -33,6 +34,12 @@ STORE_ERRORS = Counter("authz_store_errors", "Store calls that failed.", ["reaso
 UNKNOWN_REFUSED = Counter(
     "authz_unknown_refused",
     "Records not asked of the store, since too many were asked for that are not there.",
+    ["kind"],
+)
+GUESSES = Counter("authz_guesses", "Attempts to prove somebody that failed.", ["kind"])
+GUESSED = Counter(
+    "authz_guessed_identifiers",
+    "Identifiers with which many attempts failed lately, whatever the addresses.",
     ["kind"],
 )
 CHANGE_LAG = Histogram(
@@ -114,6 +121,10 @@ class Recorder:
 
     def refused(self, kind: str) -> None:
         self._child(UNKNOWN_REFUSED, kind).inc()
+
+    def guess(self, event: str, kind: str) -> None:
+        """The `observe` of `authz.access.guessing.Guesses`."""
+        self._child(GUESSES if event == FAILURE else GUESSED, kind).inc()
 
     def change_lag(self, seconds: float) -> None:
         CHANGE_LAG.observe(seconds)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from google.protobuf.message import DecodeError
 from msgspec import Struct
 
+from authz.access.guessing import Guesses
 from authz.contracts import Fault, Lookups, NotCached
 from authz.pipeline import Verdict, decide
 from authz.routes import RouteTable
@@ -49,7 +50,8 @@ class Deferred(NamedTuple):
 
 
 class Service:
-    """Answers Checks. `engine` is None until there is something to decide by."""
+    """Answers Checks. `engine` is None until there is something to decide by; `guesses` is what
+    failed before."""
 
     def __init__(
         self, recorder: Recorder, log: DecisionLog, clock: Callable[[], float] = time.time
@@ -58,6 +60,7 @@ class Service:
         self._recorder = recorder
         self._log = log
         self._clock = clock
+        self.guesses = Guesses(recorder.guess)
 
     def check(self, message: bytes) -> bytes:
         """The answer to one Check, whatever happens. May wait for the store."""
@@ -71,7 +74,7 @@ class Service:
         try:
             request = read(message, self._clock())
             engine = self._engine()
-            made = _written(decide(request, engine.routes, engine.memory))
+            made = _written(decide(request, engine.routes, engine.memory, self.guesses))
         except NotCached:
             assert request is not None
             return Deferred(request, started)
@@ -84,7 +87,7 @@ class Service:
         request, started = deferred
         try:
             engine = self._engine()
-            made = _written(decide(request, engine.routes, engine.waiting))
+            made = _written(decide(request, engine.routes, engine.waiting, self.guesses))
         except Exception as error:
             made = _failed(error)
         return self._told(made, request, started)

@@ -14,6 +14,7 @@ import grpc
 import yaml
 
 from authz import document
+from authz.access.guessing import Guesses
 from authz.admin import plan as planning
 from authz.admin.catalog import Catalog
 from authz.config import Settings
@@ -115,6 +116,7 @@ class Bench:
 
     def _forget_requests(self) -> None:
         """Nonces and counters of the case before: all that is not a record."""
+        self.worker.service.guesses = Guesses()
         client = self.valkey.client()
         records = self._catalog.keys.records.encode()
         memory = [key for key in client.scan_iter() if not key.startswith(records)]

@@ -31,8 +31,9 @@ RECOVERY = 2.0
 ENOUGH = 25
 
 ALICE = """
+# All load comes from one address.
 services:
-  - {id: api, auth: {any: [{key-auth: {}}, {basic-auth: {}}]}}
+  - {id: api, auth: {any: [{key-auth: {}}, {basic-auth: {}}]}, access: {guessing: off}}
 consumers:
   - username: alice
     credentials:

@@ -23,8 +23,9 @@ REPLACED, EJECTED = 5.0, 3.0
 ENOUGH = 25
 
 DOCUMENT = """
+# All load comes from one address.
 services:
-  - {id: api, auth: {any: [{key-auth: {}}, {basic-auth: {}}]}}
+  - {id: api, auth: {any: [{key-auth: {}}, {basic-auth: {}}]}, access: {guessing: off}}
 consumers:
   - username: alice
     credentials:

@@ -18,6 +18,7 @@ DOCUMENT = """
 services:
   - id: api
     auth: {any: [{key-auth: {cookie: key}}, {basic-auth: {}}]}
+    access: {guessing: off}  # hundreds of wrong credentials come from one address
 consumers:
   - username: alice
     credentials:

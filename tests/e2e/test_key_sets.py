@@ -36,9 +36,10 @@ DOWN = answer(b"no", status="500 Internal Server Error")
 
 
 def document(url: str) -> str:
+    # Those that flood have the address of those that are let in.
     return f"""
 services:
-  - {{id: api, auth: {{jwt-auth: {{}}}}}}
+  - {{id: api, auth: {{jwt-auth: {{}}}}, access: {{guessing: off}}}}
 consumers:
   - {{username: ann, credentials: [{{id: jwt, jwt-auth: {{key: ann, jwks_url: "{url}"}}}}]}}
 """

@@ -96,7 +96,7 @@ class Slow:
         for _ in range(count):
             assert self.asked.acquire(timeout=10)
 
-    def _decide(self, request: Any, routes: Any, lookups: Any) -> Any:
+    def _decide(self, request: Any, routes: Any, lookups: Any, *_: object) -> Any:
         if lookups == "memory":
             raise NotCached
         self.asked.release()
