@@ -14,8 +14,9 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 
 from authz import denials, forms
+from authz.access.address import from_client
 from authz.access.attempts import Attempt
-from authz.access.guessing import Guard, Guesses
+from authz.access.guessing import TOO_MANY, Guard, Guesses
 from authz.access.rule import Call
 from authz.contracts import Lookup, Lookups, Scheme
 from authz.denials import Foreign, not_live
@@ -70,10 +71,12 @@ def decide(
         if request.headers.may_name_callers:
             refuse_look_alikes(request)
         route = routes.match(request)
+        if route.access.doors:
+            route.access.require_address(request, route.schemes[0] if route.schemes else None)
         store = lookups.within(route.tenant)
         evidence = route.evidence(request)
         # Who has to wait is not told by an allow of before that a guess was right.
-        suspect = guesses is not None and guesses.suspects and guesses.suspect(request)
+        suspect = guesses is not None and guesses.suspects and _is_suspect(request, route, guesses)
         if evidence is not None and not suspect:
             known = passed_before(evidence, request, route, store)
             if known is not None:
@@ -172,9 +175,11 @@ def authenticate(
 ) -> list[Caller]:
     """Every caller that the route asks for. Raises `Denied`."""
     if not route.schemes:
-        raise Denied(denials.NO_SCHEME)
+        raise Denied(route.access.nobody)
     if route.mode == "any":
         return [any_of(request, route.schemes, store, guard)]
+    if route.mode == "multi-auth":
+        return [first_of(request, route.schemes, store, guard)]
     return [any_of(request, (scheme,), store, guard) for scheme in route.schemes]
 
 
@@ -203,11 +208,32 @@ def any_of(
     raise Denied(_offer_all(foreign or schemes[0].missing(), schemes))
 
 
+def first_of(
+    request: Request, schemes: tuple[Scheme, ...], store: Lookup, guard: Guard | None = None
+) -> Caller:
+    """APISIX's multi-auth: the first scheme that succeeds decides, whatever the ones before it say.
+    Where none does, the challenge is that of the last one that has any. Raises `Denied`."""
+    challenges: tuple[str, ...] = ()
+    waits: Denied | None = None
+    for scheme in schemes:
+        try:
+            return any_of(request, (scheme,), store, guard)
+        except Denied as denied:
+            challenges = denied.deny.challenges or challenges
+            waits = denied if denied.deny.reason == TOO_MANY else waits
+    raise waits or Denied(denials.NONE_PROVEN.offering(challenges))
+
+
 def guarding(request: Request, route: Route, guesses: Guesses | None) -> Guard | None:
     """What counts the attempts of this request that fail, if anything does."""
     if guesses is None:
         return None
-    return guesses.guard(request, route.tenant, route.access.guessing)
+    sender = from_client(request, route.access.trusted)
+    return guesses.guard(sender, route.tenant, route.access.guessing)
+
+
+def _is_suspect(request: Request, route: Route, guesses: Guesses) -> bool:
+    return guesses.suspect(from_client(request, route.access.trusted))
 
 
 def proven(request: Request, scheme: Scheme, store: Lookup, guard: Guard | None) -> Caller | None:
@@ -288,7 +314,8 @@ def require_access(request: Request, route: Route, identity: Identity, scheme: S
     """The caller meets what this route, and its own record, ask of it. Raises `Denied`."""
     if asks(route, identity.consumer):
         access = route.access
-        access.require(Call(request, identity, scheme, access.service, access.route))
+        where = access.service, access.route, access.trusted
+        access.require(Call(request, identity, scheme, *where))
 
 
 def asks(route: Route | None, consumer: Consumer) -> bool:
@@ -385,6 +412,9 @@ def admit(
     """Tell the upstream who is calling, and nothing else of the kind."""
     told = dict(identity_headers(identity))
     claims = None
+    if route.access.labels is not None:
+        for name, text in route.access.labels.told(identity.consumer):
+            told.setdefault(name, printable(text))
     for caller in callers:
         if caller.proof is not None:
             told.update((name, printable(text)) for name, text in caller.proof.headers if text)
