@@ -18,6 +18,8 @@ MALFORMED = Deny("malformed_request", 403, "Malformed request")
 UNSAFE_PATH = Deny("unsafe_path", 403, "Malformed request")
 #: `X_Consumer_Username` and its like, which CGI-style backends read as our own header.
 SPOOFED = Deny("spoofed_identity_header", 403, "Malformed request")
+#: APISIX's words when none of several schemes is satisfied.
+NONE_PROVEN = Deny("no_scheme_proven", 401, "Authorization Failed", scheme="multi-auth")
 #: APISIX's words when `anonymous_consumer` names nobody; the scheme adds its challenge.
 NO_ANONYMOUS = "Invalid user authorization"
 

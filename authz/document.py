@@ -15,7 +15,9 @@ import msgspec
 from msgspec import UNSET
 
 from authz.access import limits_of
+from authz.access.address import networks
 from authz.access.limits import Owner, require_sound
+from authz.access.told import IDENTITY
 from authz.entries import (
     FIELDS,
     ConsumerEntry,
@@ -58,8 +60,6 @@ __all__ = [
 
 #: APISIX's rule for user names, under its profiles.
 _APISIX_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
-#: Headers that we set ourselves; a consumer's own headers may not take their names.
-RESERVED = ("x-consumer-username", "x-consumer-custom-id", "x-consumer-groups")
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -129,6 +129,10 @@ def _decode_secret(type_: type, written: Any) -> Any:
 
 
 def _check(document: Document) -> None:
+    try:
+        networks(tuple(document.trusted_proxies))
+    except ValueError as error:
+        raise DocumentError(f"trusted_proxies: {error}") from None
     _unique("services", [service.id for service in document.services])
     for index, service in enumerate(document.services):
         place = f"services[{index}]"
@@ -209,7 +213,7 @@ def _check_headers(place: str, headers: Iterable[str]) -> None:
         lower = header.lower()
         if lower in seen:
             raise DocumentError(f"{place}: one name is given in two spellings")
-        if lower in RESERVED:
+        if lower in IDENTITY:
             raise DocumentError(f"{place}: {header} is set by the authorizer itself")
         seen.add(lower)
 

@@ -3,7 +3,7 @@ read a line at a time, for very many consumers.
 
 A file of JSON Lines (https://jsonlines.org) has one consumer on each line, with the fields of a
 document's `consumers`. Its first line may be what else a document has instead: `profile`,
-`services`, `groups` and the `grants` of groups.
+`trusted_proxies`, `services`, `groups` and the `grants` of groups.
 """
 
 from __future__ import annotations
@@ -127,6 +127,9 @@ def _merged(parts: Sequence[_Part]) -> Document:
         raise DocumentError(f"groups: {twice[0]!r} is in more than one file")
     return Document(
         profile=next(iter(named), Document().profile),
+        trusted_proxies=list(
+            dict.fromkeys(each for part in parts for each in part.document.trusted_proxies)
+        ),
         services=[service for part in parts for service in part.document.services],
         groups=groups,
         grants=[grant for part in parts for grant in part.document.policy.grants],
@@ -162,13 +165,14 @@ def _head(path: Path) -> _Part:
                 require_storable(plain)
                 if plain.keys() - _POLICY:
                     raise DocumentError(
-                        "beside `profile`, `services`, `groups` and `grants` nothing stands here"
+                        "beside `profile`, `trusted_proxies`, `services`, `groups` and `grants` "
+                        "nothing stands here"
                     )
                 return _Part(path, decode(plain), "profile" in plain, 1, size)
     return _Part(path, Document(), False, 0, size)
 
 
-_POLICY = {"profile", "services", "groups", "grants"}
+_POLICY = {"profile", "trusted_proxies", "services", "groups", "grants"}
 
 
 def _lines(part: _Part, profile: Any) -> Iterator[Placed]:

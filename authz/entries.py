@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
 from authz.access import ConsumerAccess, ServiceAccess
+from authz.access.address import Network
 from authz.access.grants import Stage
 from authz.contracts import Draft, Scheme
 from authz.schemes import SCHEMES
@@ -53,6 +54,10 @@ Name = Annotated[
 Endpoint = Annotated[
     Literal["jwt-sign"],
     Meta(description="What authz answers here by itself: `jwt-sign` issues tokens (jwt-auth)."),
+]
+TrustedProxies = Annotated[
+    list[Network],
+    Meta(description="Proxies in front of Envoy, which are believed when they say who called."),
 ]
 OwnHeader = Annotated[str, Meta(pattern=whole(r"[Xx]-[Cc]onsumer-[A-Za-z0-9-]{1,64}"))]
 HeaderText = Annotated[str, Meta(pattern=whole(r"[ -~]{0,1024}"))]
@@ -161,6 +166,16 @@ class RouteEntry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=
     access: ServiceAccess | None = None  # type: ignore[valid-type]
     endpoint: Endpoint | None = None
 
+    def __post_init__(self) -> None:
+        if self.endpoint is None or self.auth is not None or self.access is None:
+            return
+        asked = msgspec.structs.replace(self.access, ip_restriction=UNSET)
+        if asked not in (ServiceAccess(), ServiceAccess(grant="none")):
+            raise ValueError(
+                "access: what is asked of a caller needs one who is known: give this route an "
+                "`auth` of its own"
+            )
+
 
 class ServiceEntry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An API. Without routes it covers every path of its hosts; with routes exactly those."""
@@ -214,9 +229,11 @@ class Placed(NamedTuple):
 
 
 class Document(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """All of it. `profile` is the default of every scheme's."""
+    """All of it. `profile` is the default of every scheme's; `trusted_proxies` are believed in what
+    they write into x-forwarded-for."""
 
     profile: Profile = "api7"
+    trusted_proxies: TrustedProxies = []
     services: list[ServiceEntry] = []
     groups: list[GroupEntry] = []
     grants: list[NamedGrant] = []

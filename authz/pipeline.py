@@ -15,9 +15,9 @@ from msgspec import Struct
 
 from authz import denials, forms
 from authz.access import spending
+from authz.access.address import from_client
 from authz.access.attempts import Attempt
-from authz.access.guessing import Guard, Guesses
-from authz.access.rule import Call
+from authz.access.guessing import TOO_MANY, Guard, Guesses
 from authz.access.spending import Lines
 from authz.contracts import Lookup, Lookups, Scheme
 from authz.denials import Foreign, not_live
@@ -82,10 +82,12 @@ def decide(
         if request.headers.may_name_callers:
             refuse_look_alikes(request)
         route = routes.match(request)
+        if route.access.doors:
+            route.access.require_address(request, route.schemes[0] if route.schemes else None)
         store = lookups.within(route.tenant)
         evidence = route.evidence(request)
         # Who has to wait is not told by an allow of before that a guess was right.
-        suspect = guesses is not None and guesses.suspects and guesses.suspect(request)
+        suspect = guesses is not None and guesses.suspects and _is_suspect(request, route, guesses)
         if evidence is not None and not suspect:
             known = passed_before(evidence, request, route, store)
             if known is not None:
@@ -149,7 +151,7 @@ def admitted_again(verdict: Verdict, request: Request, route: Route, store: Look
     decision, scheme, access = verdict.decision, route.alone, route.access
     assert isinstance(decision, Allow)
     assert scheme is not None
-    call = Call(request, decision.identity, scheme, access.service, access.route)
+    call = access.call(request, decision.identity, scheme)
     access.require(call)
     return verdict.telling(spending.spend(access.counted(call), (), call, store))
 
@@ -185,9 +187,11 @@ def authenticate(
 ) -> list[Caller]:
     """Every caller that the route asks for. Raises `Denied`."""
     if not route.schemes:
-        raise Denied(denials.NO_SCHEME)
+        raise Denied(route.access.nobody)
     if route.mode == "any":
         return [any_of(request, route.schemes, store, guard)]
+    if route.mode == "multi-auth":
+        return [first_of(request, route.schemes, store, guard)]
     return [any_of(request, (scheme,), store, guard) for scheme in route.schemes]
 
 
@@ -216,11 +220,32 @@ def any_of(
     raise Denied(_offer_all(foreign or schemes[0].missing(), schemes))
 
 
+def first_of(
+    request: Request, schemes: tuple[Scheme, ...], store: Lookup, guard: Guard | None = None
+) -> Caller:
+    """APISIX's multi-auth: the first scheme that succeeds decides, whatever the ones before it say.
+    Where none does, the challenge is that of the last one that has any. Raises `Denied`."""
+    challenges: tuple[str, ...] = ()
+    waits: Denied | None = None
+    for scheme in schemes:
+        try:
+            return any_of(request, (scheme,), store, guard)
+        except Denied as denied:
+            challenges = denied.deny.challenges or challenges
+            waits = denied if denied.deny.reason == TOO_MANY else waits
+    raise waits or Denied(denials.NONE_PROVEN.offering(challenges))
+
+
 def guarding(request: Request, route: Route, guesses: Guesses | None) -> Guard | None:
     """What counts the attempts of this request that fail, if anything does."""
     if guesses is None:
         return None
-    return guesses.guard(request, route.tenant, route.access.guessing)
+    sender = from_client(request, route.access.trusted)
+    return guesses.guard(sender, route.tenant, route.access.guessing)
+
+
+def _is_suspect(request: Request, route: Route, guesses: Guesses) -> bool:
+    return guesses.suspect(from_client(request, route.access.trusted))
 
 
 def proven(request: Request, scheme: Scheme, store: Lookup, guard: Guard | None) -> Caller | None:
@@ -300,8 +325,7 @@ def require_one_caller(callers: list[Caller], route: Route) -> None:
 def require_access(request: Request, route: Route, identity: Identity, scheme: Scheme) -> None:
     """The caller meets what this route, and its own record, ask of it. Raises `Denied`."""
     if asks(route, identity.consumer):
-        access = route.access
-        access.require(Call(request, identity, scheme, access.service, access.route))
+        route.access.require(route.access.call(request, identity, scheme))
 
 
 def asks(route: Route | None, consumer: Consumer) -> bool:
@@ -335,9 +359,8 @@ def spend_limits(
     """The same, where there are limits; None where there are none. Raises `Denied`."""
     if not asks(route, caller.identity.consumer):
         return None
-    access = route.access
-    call = Call(request, caller.identity, caller.scheme, access.service, access.route)
-    counted = access.counted(call)
+    call = route.access.call(request, caller.identity, caller.scheme)
+    counted = route.access.counted(call)
     return spending.spend(counted, onces, call, store) if counted else None
 
 
@@ -415,6 +438,9 @@ def admit(
     """Tell the upstream who is calling, and nothing else of the kind."""
     told = dict(identity_headers(identity))
     claims = None
+    if route.access.labels is not None:
+        for name, text in route.access.labels.told(identity.consumer):
+            told.setdefault(name, printable(text))
     for caller in callers:
         if caller.proof is not None:
             told.update((name, printable(text)) for name, text in caller.proof.headers if text)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from authz import denials
 from authz.access import RULES, grants, guessing, limits
 from authz.schemes import SCHEMES
 
@@ -62,6 +63,11 @@ BEFORE = (
     ),
 )
 LAPSED = (
+    Reason(
+        denials.NONE_PROVEN.reason,
+        "none of several schemes was satisfied (`any` under the APISIX profiles: multi-auth)",
+        "`authz explain` says why, for each of them",
+    ),
     Reason("credential_disabled", "the credential is suspended"),
     Reason("consumer_disabled", "the consumer is suspended"),
     Reason("credential_expired", "the credential's `expires_at` is past"),
@@ -72,10 +78,14 @@ LAPSED = (
     Reason("anonymous_consumer_missing", "the route's `anonymous_consumer` does not exist"),
     Reason("credentials_of_different_consumers", "`all` was satisfied, but not by one consumer"),
 )
+#: Rules may share a reason.
 FORBIDDEN = tuple(
     Reason(name, meaning)
-    for reasons in (grants.REASONS, *(rule.reasons for rule in RULES.values()), limits.REASONS)
-    for name, meaning in reasons.items()
+    for name, meaning in {
+        **grants.REASONS,
+        **{name: text for rule in RULES.values() for name, text in rule.reasons.items()},
+        **limits.REASONS,
+    }.items()
 )
 FAULTS = (
     Reason("not_ready", "no policy yet", "the log says what is missing: key ring, store, document"),
@@ -137,7 +147,7 @@ SECTIONS: tuple[tuple[str, tuple[Reason, ...]], ...] = (
     ("Allowed", PASSED),
     ("Answered by authz itself", ANSWERED),
     ("Refused before anyone is identified (403; too many failures: 429)", BEFORE),
-    ("Refused although the credential is known (as if it were not)", LAPSED),
+    ("Refused although a credential may be known (as if it were not)", LAPSED),
     ("Refused although the caller is known (403, by a limit 429)", FORBIDDEN),
     ("Faults (503 with Retry-After)", FAULTS),
 )

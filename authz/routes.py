@@ -16,6 +16,9 @@ from urllib.parse import quote, unquote_to_bytes
 from msgspec import UNSET, Struct
 
 from authz.access import Access, chosen, guessing, limits_of
+from authz.access.address import networks
+from authz.access.ip_restriction import IpRestriction
+from authz.access.told import clash
 from authz.contracts import Scheme
 from authz.denials import MALFORMED, NO_ROUTE, UNSAFE_PATH
 from authz.document import (
@@ -28,6 +31,7 @@ from authz.document import (
 )
 from authz.endpoints import ENDPOINTS, Endpoint
 from authz.plain import DocumentError
+from authz.schemes.settings import Profile
 from authz.values import Denied, Grant, Request
 
 #: What a backend may resolve to another path than we matched: dot segments, empty segments, back
@@ -52,13 +56,14 @@ MAX_HOSTS = 4096
 class Route(Struct, frozen=True, dict=True):
     """One policy: which schemes, how many of them, and in whose name.
 
-    `id` is empty where a service has no routes of its own.
+    `id` is empty where a service has no routes of its own. `multi-auth` is APISIX's `any`: a
+    scheme that fails leaves it to the next.
     """
 
     service: str
     id: str
     tenant: str
-    mode: Literal["any", "all"]
+    mode: Literal["any", "all", "multi-auth"]
     schemes: tuple[Scheme, ...]
     same_consumer: bool = True
     endpoint: Endpoint | None = None
@@ -66,8 +71,10 @@ class Route(Struct, frozen=True, dict=True):
 
     @cached_property
     def tells(self) -> tuple[str, ...]:
-        """Headers that its schemes may tell the upstream."""
-        return tuple(dict.fromkeys(name for scheme in self.schemes for name in scheme.tells))
+        """Headers that its schemes may tell the upstream, and labels."""
+        told = dict.fromkeys(name for scheme in self.schemes for name in scheme.tells)
+        labels = self.access.labels
+        return (*told, *(labels.tells if labels is not None else ()))
 
     @cached_property
     def tells_query(self) -> frozenset[str]:
@@ -193,6 +200,7 @@ class RouteTable:
             self._named[service.id, route.id] = route
             where = f"{place}.routes[{number}]" if route.id else place
             path = _canonical(written, f"{where}.match.path")
+            _check_labels(where, route)
             for table, host in zip([own, *tables], ["", *hosts], strict=True):
                 if table.add(path, entry):
                     continue
@@ -255,6 +263,13 @@ class RouteTable:
                 yield table
         if "" in self._hosts:
             yield self._hosts[""]
+
+
+def _check_labels(place: str, route: Route) -> None:
+    labels = route.access.labels
+    why = clash(labels.tells, route.schemes) if labels is not None else None
+    if why is not None:
+        raise DocumentError(f"{place}.access.attach-consumer-label.headers: {why}")
 
 
 #: Ids of routes by tenant and service.
@@ -327,7 +342,7 @@ def _route(service: ServiceEntry, entry: RouteEntry | None, document: Document) 
         service=service.id,
         id=entry.id if entry else "",
         tenant=service.tenant,
-        mode="all" if auth is not None and isinstance(auth.all, list) else "any",
+        mode=_mode(auth, document.profile),
         schemes=schemes,
         same_consumer=auth is None or auth.same_consumer,
         endpoint=endpoint,
@@ -335,20 +350,31 @@ def _route(service: ServiceEntry, entry: RouteEntry | None, document: Document) 
     )
 
 
+def _mode(auth: Any, profile: Profile) -> Literal["any", "all", "multi-auth"]:
+    if auth is not None and auth.all is not UNSET:
+        return "all"
+    several = auth is not None and auth.any is not UNSET and len(auth.any) > 1
+    return "multi-auth" if several and profile.startswith("apisix") else "any"
+
+
 def _access(service: ServiceEntry, entry: RouteEntry | None, document: Document) -> Access:
     own = entry.access if entry is not None else None
     own_limits = limits_of(own)
     grant = _part("grant", own, service.access)
+    labels = _part("attach_consumer_label", own, service.access)
+    rules = {**chosen(service.access), **chosen(own)}.values()
     return Access(
         service=service.id,
         route=entry.id if entry is not None else "",
         requires_grant=grant == "required",
-        rules=tuple({**chosen(service.access), **chosen(own)}.values()),
+        doors=tuple(rule for rule in rules if isinstance(rule, IpRestriction)),
+        rules=tuple(rule for rule in rules if not isinstance(rule, IpRestriction)),
+        labels=None if labels is UNSET else labels,
         group_grants=_group_grants(service.tenant, document) if grant == "required" else {},
         group_rules={
-            group.id: rules
+            group.id: own_rules
             for group in document.groups
-            if group.tenant == service.tenant and (rules := chosen(group.access))
+            if group.tenant == service.tenant and (own_rules := chosen(group.access))
         },
         limits=(limits_of(service.access) or ()) if own_limits is None else own_limits,
         limits_of="service" if own_limits is None else "route",
@@ -357,6 +383,8 @@ def _access(service: ServiceEntry, entry: RouteEntry | None, document: Document)
             for group in document.groups
             if group.tenant == service.tenant and (found := limits_of(group.access))
         },
+        own_replace=document.profile.startswith("apisix"),
+        trusted=networks(tuple(document.trusted_proxies)),
         guessing=guessing.mode(_part("guessing", own, service.access)),
     )
 

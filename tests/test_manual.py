@@ -90,9 +90,10 @@ def all_reasons() -> set[str]:
     found = {deny.reason for deny in denials.GENERAL} | set(denials.LIVENESS)
     found |= {reason for endpoint in ENDPOINTS.values() for reason in endpoint.reasons}
     found |= {reason for _, reason in store.REASONS} | {store.EMPTY, store.BREAKER_OPEN}
-    found |= {*grants.REASONS, *limits.REASONS}
-    found |= {reason for rule in RULES.values() for reason in rule.reasons}
+    found |= set(limits.REASONS)
     found |= {records.CORRUPT, passwords.BUSY, key_source.UNAVAILABLE, wire.ALLOWED, wire.ANONYMOUS}
+    found |= {denials.NONE_PROVEN.reason, *grants.REASONS}
+    found |= {reason for rule in RULES.values() for reason in rule.reasons}
     found |= {service.OVERLOADED, service.ABANDONED, unknown.TOO_MANY}
     found |= set(guessing.REASONS)
     return found | {service.NOT_READY, service.NOT_A_CHECK, service.CRASHED}

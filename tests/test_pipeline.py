@@ -195,7 +195,7 @@ profile: apisix-3.18
     assert verdict(key("k2")).decision.identity.credential.id == "2nd"
     assert verdict(key("k1"), ("x-consumer-plan", "gold")) is not first
     assert verdict(key("wrong")).decision.identity.scheme == "key-auth"
-    assert verdict(basic("a:wrong")).decision.identity.scheme == "basic-auth"
+    assert verdict(basic("a:wrong")) is verdict(key("wrong"))
     changed = msgspec.structs.replace(first.decision.identity.consumer, groups=("new",))
     gateway.memory.consumers["", "a"] = changed
     assert ("x-consumer-groups", "new") in verdict(key("k1")).decision.set

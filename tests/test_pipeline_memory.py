@@ -35,13 +35,29 @@ services:
   - {{id: jwt, hosts: [jwt.test], auth: {{jwt-auth: {{hide_credentials: true}}}}}}
   - {{id: once, hosts: [once.test], auth: {{jwt-auth: {{require_jti_once: true}}}}}}
   - {{id: any, hosts: [any.test], auth: {{any: [{{key-auth: {{}}}}, {{basic-auth: {{}}}}]}}}}
+  - id: ruled
+    hosts: [ruled.test]
+    auth: {{key-auth: {{header: X-API-Key}}}}
+    access:
+      ip-restriction: {{whitelist: [192.0.2.0/24]}}
+      consumer-restriction: {{allowed_by_methods: [{{user: alice, methods: [GET]}}]}}
+  - id: labels
+    hosts: [labels.test]
+    auth: {{key-auth: {{header: X-API-Key}}}}
+    access: {{attach-consumer-label: {{headers: {{X-Team: $team}}}}}}
+groups:
+  - {{id: near, access: {{ip-restriction: {{blacklist: [192.0.2.2]}}}}}}
 consumers:
   - username: alice
+    labels: {{team: red}}
     credentials:
       - {{id: k, key-auth: {{key: alice-key}}}}
       - {{id: b, basic-auth: {{username: al, password: pass}}}}
       - {{id: j, jwt-auth: {{key: al, secret: "{SECRET.decode()}"}}}}
-  - {{username: bob, credentials: [{{id: k, key-auth: {{key: bob-key}}}}]}}
+  - username: bob
+    groups: [near]
+    access: {{consumer-restriction: {{type: service_id, blacklist: [hide]}}}}
+    credentials: [{{id: k, key-auth: {{key: bob-key}}}}]
 """
 SCHEMES = pytest.mark.parametrize(
     ("host", "line"), [("key.test", KEY), ("basic.test", BASIC), ("jwt.test", BEARER)]
@@ -188,6 +204,24 @@ def test_what_counts_once_is_never_remembered(gateway: Gateway) -> None:
     assert found == ["allowed", "token_replayed"]
 
 
+@pytest.mark.parametrize("key", ["alice-key", "bob-key"])
+def test_rules_are_asked_of_every_call(gateway: Gateway, key: str) -> None:
+    """The route's, the consumer's, and its groups': what was remembered was another call."""
+
+    def asked(method: str = "GET", address: str = "192.0.2.1") -> str:
+        line = ("x-api-key", key)
+        return reason(
+            gateway.verdict(ask("/", line, host="ruled.test", method=method, address=address))
+        )
+
+    found = [asked(), asked("POST"), asked(address="192.0.2.2"), asked(address="192.0.3.1")]
+    wanted = {
+        "alice-key": ["allowed", "restriction_method", "allowed", "address_not_allowed"],
+        "bob-key": ["allowed", "allowed", "address_blocked", "address_not_allowed"],
+    }
+    assert found == wanted[key]
+
+
 #: What a request may have beside its credential, some of it another copy in some spelling.
 _LINES = st.sampled_from(
     [
@@ -206,6 +240,8 @@ _LINES = st.sampled_from(
         ("x-consumer-username", "root"),
         ("x_consumer_username", "root"),
         ("X-Credential-Identifier", "k"),
+        ("x-team", "blue"),
+        ("x_team", "blue"),
         ("accept", "*/*"),
     ]
 )
@@ -225,16 +261,23 @@ _QUERIES = st.sampled_from(
         "?é",
     ]
 )
-_HOSTS = st.sampled_from(["key", "hide", "lax", "other", "basic", "jwt", "any"])
+_HOSTS = st.sampled_from(["key", "hide", "lax", "other", "basic", "jwt", "any", "ruled", "labels"])
 _REQUESTS = st.builds(
-    lambda host, query, lines, exact, at: ask(
-        f"/x{query}", *lines, host=f"{host}.test", exact=exact, at=at
+    lambda host, query, lines, exact, at, method, address: ask(
+        *(f"/x{query}", *lines),
+        host=f"{host}.test",
+        exact=exact,
+        at=at,
+        method=method,
+        address=address,
     ),
     _HOSTS,
     _QUERIES,
     st.lists(_LINES, max_size=4),
     st.sampled_from([True, True, True, False]),
     st.sampled_from([NOW, NOW + 1, NOW + 4.5, NOW + 5, NOW + 11]),
+    st.sampled_from(["GET", "GET", "POST"]),
+    st.sampled_from(["192.0.2.1", "192.0.2.1", "192.0.2.2", "198.51.100.1", ""]),
 )
 
 

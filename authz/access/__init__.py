@@ -13,12 +13,26 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, UnsetType, defstruct
 
 from authz.access import grants, guessing, limits
+from authz.access.acl import Acl
+from authz.access.address import NO_PROXY, Networks, client_address
+from authz.access.attach_consumer_label import AttachConsumerLabel
+from authz.access.consumer_restriction import ConsumerRestriction
+from authz.access.ip_restriction import IpRestriction
 from authz.access.limits import Counted, Limit, Owner
 from authz.access.rule import Call, Rule
-from authz.values import Consumer, Grant
+from authz.contracts import Scheme
+from authz.denials import NO_SCHEME
+from authz.values import Consumer, Deny, Grant, Identity, Request
 
 #: In the order in which they are asked.
-RULES: dict[str, Any] = {}
+RULES: dict[str, Any] = {
+    rule.kind: rule
+    for rule in (
+        IpRestriction,
+        Acl,
+        ConsumerRestriction,
+    )
+}
 
 
 def field_of(kind: str) -> str:
@@ -40,15 +54,18 @@ ConsumerAccess = defstruct(
     omit_defaults=True,
 )
 #: That of a service or a route: whether a grant is needed, whether one that is asked for waits for
-#: somebody to approve it, and how soon wrong credentials are not looked at any more.
+#: somebody to approve it, what the upstream is told of the caller, and how soon wrong credentials
+#: are not looked at any more.
 ServiceAccess = defstruct(
     "ServiceAccess",
     [
         ("grant", Literal["required", "none"] | UnsetType, UNSET),
         ("approval", Literal["manual", "auto"] | UnsetType, UNSET),
+        ("attach_consumer_label", AttachConsumerLabel | UnsetType, UNSET),
         ("guessing", guessing.Setting | UnsetType, UNSET),
     ],
     bases=(ConsumerAccess,),
+    rename={"attach_consumer_label": AttachConsumerLabel.kind},
     forbid_unknown_fields=True,
     frozen=True,
     kw_only=True,
@@ -60,19 +77,26 @@ class Access(Struct, frozen=True, dict=True):
     """What a route asks of its callers. `asks` is false where that is nothing, unless a consumer
     brings rules of its own.
 
-    `rules` are the service's, or the route's in their place, and so are `limits`. `group_grants`,
-    `group_rules` and `group_limits` are by group, and of every route alike.
+    `doors`, `rules` and `limits` are the service's, or the route's in their place: `doors` are
+    asked before anybody is identified. `group_grants`, `group_rules` and `group_limits` are by
+    group, and of every route alike. `own_replace`: a rule of the consumer or its group is asked
+    instead of the route's of that kind, as in APISIX; otherwise both are. `trusted` are the proxies
+    that are believed.
     """
 
     service: str
     route: str = ""
     requires_grant: bool = False
+    doors: tuple[IpRestriction, ...] = ()
     rules: tuple[Rule, ...] = ()
+    labels: AttachConsumerLabel | None = None
     group_grants: Mapping[str, tuple[Grant, ...]] = {}
     group_rules: Mapping[str, Mapping[str, Rule]] = {}
     limits: tuple[Limit, ...] = ()
     limits_of: Owner = "service"
     group_limits: Mapping[str, tuple[Limit, ...]] = {}
+    own_replace: bool = False
+    trusted: Networks = NO_PROXY
     guessing: guessing.Mode = "on"
 
     @cached_property
@@ -80,11 +104,23 @@ class Access(Struct, frozen=True, dict=True):
         rules = self.requires_grant or self.rules or self.group_rules
         return bool(rules or self.limits or self.group_limits)
 
+    def require_address(self, request: Request, scheme: Scheme | None) -> None:
+        """Raises `Denied`, in the words of a scheme, unless calls may come from there."""
+        client = client_address(request, self.trusted)
+        for door in self.doors:
+            door.require_from(client, request, scheme)
+
+    def call(self, request: Request, identity: Identity, scheme: Scheme) -> Call:
+        """What a caller asks for here."""
+        return Call(request, identity, scheme, self.service, self.route, self.trusted)
+
     def require(self, call: Call) -> None:
         """Raises `Denied` unless this caller may make this call."""
         if self.requires_grant:
             grants.require(call, tuple(self._grants(call.consumer)))
-        for rule in (*self.rules, *self._own(call.consumer)):
+        own = tuple(self._own(call.consumer))
+        replaced = {rule.kind for rule in own} if self.own_replace else ()
+        for rule in (*(r for r in self.rules if r.kind not in replaced), *own):
             rule.require(call)
 
     def counted(self, call: Call) -> list[Counted]:
@@ -102,6 +138,13 @@ class Access(Struct, frozen=True, dict=True):
         for group in call.consumer.groups if self.group_limits else ():
             found += limits.counted("group", group, self.group_limits.get(group, ()), call)
         return found
+
+    @cached_property
+    def nobody(self) -> Deny:
+        """The answer where no scheme says who calls: in the words of a rule about consumers, if one
+        is there."""
+        rules = (rule for rule in self.rules if isinstance(rule, Acl | ConsumerRestriction))
+        return next((rule.nobody for rule in rules), NO_SCHEME)
 
     def _grants(self, consumer: Consumer) -> Iterator[Grant]:
         yield from consumer.grants

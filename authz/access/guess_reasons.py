@@ -76,6 +76,7 @@ NOT_COUNTED: dict[str, frozenset[str]] = {
             "wrong_token_type",
             "missing_user",
             "wrong_issuer",
+            "claims_too_long",
             "body_incomplete",
             *_TOKEN_FORM,
             *_TOKEN_LAPSED,

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from msgspec import Meta, Struct
 
+from authz.access.address import from_client
 from authz.access.guessing import network
 from authz.access.rule import Call
 from authz.plain import DocumentError
@@ -161,7 +162,8 @@ def _subjects(limit: Limit, call: Call) -> tuple[str, ...]:
     if by == "route":
         return (f"{call.service}/{call.route}",)
     if by == "address":
-        return (part(network(call.request.address)[:_ADDRESS]),)
+        sender = from_client(call.request, call.trusted)
+        return (part(network(sender.address)[:_ADDRESS]),)
     if by == "group":
         return consumer.groups or ("",)
     if by == "credential" and credential is not None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from authz import reasons
-from authz.access.rule import Call
+from authz.access import RULES
 from authz.admin.discretion import STRING_TO_SIGN, Discretion
 from authz.contracts import Fault, Lookup, Lookups, Scheme
 from authz.denials import Foreign
@@ -79,6 +79,10 @@ def _route_notes(route: Route) -> Iterator[tuple[str, str]]:
         yield "auth", kinds[0]
     else:
         yield "auth", f"{route.mode} of {', '.join(kinds)}"
+    asked = ["grant"] if route.access.requires_grant else []
+    asked += [rule.kind for rule in (*route.access.doors, *route.access.rules)]
+    if asked:
+        yield "access", ", ".join(asked)
     if route.tenant:
         yield "tenant", route.tenant
 
@@ -113,6 +117,15 @@ def _refused(title: str, deny: Deny, notes: tuple[tuple[str, str], ...] = ()) ->
 
 def _faulted(title: str, fault: Fault, notes: tuple[tuple[str, str], ...] = ()) -> Step:
     return Step(title, f"fault: {fault.reason}", (*notes, *_meaning(fault.reason, "")))
+
+
+def _rule(name: str) -> Iterator[tuple[str, str]]:
+    """Which rule refused for this reason, and what it means; nothing for all other reasons."""
+    reason = next((each for each in reasons.FORBIDDEN if each.name == name), None)
+    if reason is not None:
+        by = [kind for kind, rule in RULES.items() if name in rule.reasons]
+        yield "refused by", ", ".join(by) or "grant"
+        yield "meaning", reason.meaning
 
 
 def _meaning(name: str, scheme: str) -> Iterator[tuple[str, str]]:
@@ -177,7 +190,7 @@ def _decided(request: Request, routes: RouteTable, lookups: Lookups) -> Step:
         return Step("decision", f"{decision.status}, answered by authz: {decision.reason}")
     notes: list[tuple[str, str]] = [("message", decision.message)] if decision.message else []
     notes += [("challenge", challenge) for challenge in decision.challenges]
-    notes += [*decision.headers]
+    notes += [*decision.headers, *_rule(decision.reason)]
     notes += [("limit", decision.limit)] if decision.limit else []
     return Step("decision", f"{decision.status}, refused: {decision.reason}", tuple(notes))
 
@@ -188,7 +201,7 @@ def _limits(
     """How each limit would stand after this request."""
     identity, access = allow.identity, route.access
     scheme = next(scheme for scheme in route.schemes if scheme.kind == identity.scheme)
-    counted = access.counted(Call(request, identity, scheme, access.service, access.route))
+    counted = access.counted(access.call(request, identity, scheme))
     if not counted:
         return
     spent = lookups.within(route.tenant).spend([each.quota for each in counted], ())

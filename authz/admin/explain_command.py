@@ -59,6 +59,10 @@ def explain_command(
     at: Annotated[
         str | None, typer.Option("--at", help="As if it were then (RFC 3339).", show_default="now")
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--from", help="The address of Envoy's peer: the client, or a proxy."),
+    ] = None,
     string_to_sign: Annotated[
         str | None,
         typer.Option(help="What the client signed, or @FILE: shows where it differs from ours."),
@@ -76,7 +80,11 @@ def explain_command(
     else:
         asked = _request(curl, file, instant(at))
         named = {"service": service, "route": route}
-        asked = replace(asked, context={k: v for k, v in named.items() if v is not None})
+        asked = replace(
+            asked,
+            context={k: v for k, v in named.items() if v is not None},
+            address=address or "",
+        )
         steps = _explained(open_store(), asked, _text(string_to_sign))
     show(steps, as_json=as_json)
 

@@ -11,6 +11,7 @@ import yaml
 
 from authz.admin.catalog import Account, Catalog, Held
 from authz.admin.listing import Listing
+from authz.admin.policy import POLICY
 from authz.admin.spool import batches
 from authz.contracts import Vault
 from authz.schemes import SCHEMES
@@ -31,7 +32,7 @@ def export(
     head: dict[str, Any] = {
         "profile": config.get("profile", "api7"),
         "services": config.get("services", []),
-        **{name: config[name] for name in ("groups", "grants") if name in config},
+        **{name: config[name] for name in POLICY if name in config},
     }
     listing = Listing(catalog)
     entries = (_consumer(account, catalog.vault) for account in listing.accounts())

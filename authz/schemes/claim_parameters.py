@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from authz.access.told import check_header_names
 from authz.schemes.jwt_position import place_at
-from authz.schemes.jwt_told import check_header_names, claim_text
+from authz.schemes.jwt_told import claim_text
 from authz.schemes.settings import ParameterName
 
 Location = Literal["header", "query"]

@@ -10,20 +10,28 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
+from authz.access.told import check_header_names
 from authz.contracts import Lookup
 from authz.denials import Foreign
 from authz.jose import claims as claims_of
 from authz.jose import tokens
 from authz.jose.tokens import NotAToken
-from authz.schemes import jwt_core, jwt_place, places
+from authz.schemes import jwt_core, jwt_place, jwt_told, places
 from authz.schemes.claim_path import Finder, finder
 from authz.schemes.jwt_core import Seen
 from authz.schemes.jwt_keys import named
 from authz.schemes.jwt_position import place_at
 from authz.schemes.jwt_user import JwtUser, JwtUserDraft
-from authz.schemes.settings import ParameterName, Settings, challenge, check_hideable, unauthorized
+from authz.schemes.settings import (
+    ClaimsToHeaders,
+    ParameterName,
+    Settings,
+    challenge,
+    check_hideable,
+    unauthorized,
+)
 from authz.values import Credential, Denied, Deny, Place, Proof, Request
 
 #: Apinto's words, whatever is wrong.
@@ -36,7 +44,7 @@ NO_USER = "missing_user"
 UNKNOWN_USER = "unknown_user"
 #: Refusals that only other schemes know.
 _OTHERS = (
-    *(jwt_core.UNKNOWN_KEY_ID, jwt_core.TOKEN_REPLAYED, jwt_core.CLAIMS_TOO_LONG),
+    *(jwt_core.UNKNOWN_KEY_ID, jwt_core.TOKEN_REPLAYED),
     *(claims_of.ISSUED_IN_FUTURE, claims_of.WRONG_AUDIENCE),
 )
 
@@ -55,6 +63,7 @@ class Jwt(Settings, frozen=True):
             max_length=256, description="JSONPath of the user's name in the claims, to one place."
         ),
     ] = "$.name"
+    claims_to_headers: ClaimsToHeaders = field(default_factory=dict)
 
     kind: ClassVar[str] = "jwt"
     form: ClassVar[type] = JwtUser
@@ -81,6 +90,8 @@ class Jwt(Settings, frozen=True):
         check_hideable(self.place.header, hidden=self.hide_credentials)
         with named("username_path"):
             _ = self._find_name
+        with named("claims_to_headers"):
+            check_header_names(list(self.claims_to_headers.values()))
 
     @property
     def reads_body(self) -> bool:
@@ -119,7 +130,10 @@ class Jwt(Settings, frozen=True):
         reason = claims_of.check(seen.claims, credential.form.rules, request.at)
         if reason is not None:
             raise Denied(self._refusal(reason))
-        return Proof(credential, until=claims_of.end(seen.claims))
+        told = tuple(jwt_told.headers_of(self.claims_to_headers, seen.claims))
+        if not jwt_told.fit(told):
+            raise Denied(self._refusal(jwt_core.CLAIMS_TOO_LONG))
+        return Proof(credential, headers=told, until=claims_of.end(seen.claims))
 
     def _read(self, request: Request) -> str | None:
         try:
@@ -154,6 +168,10 @@ class Jwt(Settings, frozen=True):
     @cached_property
     def place(self) -> Place:
         return place_at(self.position, self.name)
+
+    @cached_property
+    def tells(self) -> tuple[str, ...]:
+        return tuple(name.lower() for name in self.claims_to_headers.values())
 
     @cached_property
     def _find_name(self) -> Finder:

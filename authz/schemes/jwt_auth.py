@@ -6,13 +6,13 @@ neither. By default a token must expire, and its claims are read strictly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, field
 from msgspec.structs import replace
 
+from authz.access.told import check_header_names
 from authz.contracts import Lookup
 from authz.denials import Foreign
 from authz.jose import claims as claims_of
@@ -23,6 +23,7 @@ from authz.schemes.jwt_core import Seen
 from authz.schemes.jwt_draft import MAX_KEY, JwtDraft
 from authz.schemes.jwt_key import JwtKey
 from authz.schemes.settings import (
+    ClaimsToHeaders,
     CookieName,
     HeaderName,
     ParameterName,
@@ -64,9 +65,7 @@ class JwtAuth(Settings, frozen=True):
     require_jti_once: Annotated[
         bool, Meta(description="Every token counts once: it must have `jti` and `exp`.")
     ] = False
-    claims_to_headers: Annotated[
-        dict[str, HeaderName], Meta(description="Claims to tell the upstream, each in a header.")
-    ] = field(default_factory=dict)
+    claims_to_headers: ClaimsToHeaders = field(default_factory=dict)
     store_in_ctx: Annotated[
         bool, Meta(description="Tell Envoy's other filters the claims (dynamic metadata).")
     ] = False
@@ -85,7 +84,7 @@ class JwtAuth(Settings, frozen=True):
 
     def __post_init__(self) -> None:
         check_hideable(self.header, hidden=self.hide_credentials)
-        jwt_told.check_header_names(list(self.claims_to_headers.values()))
+        check_header_names(list(self.claims_to_headers.values()))
 
     # -- answers -----------------------------------------------------------------------------------
 
@@ -123,7 +122,7 @@ class JwtAuth(Settings, frozen=True):
         credential = self._find(seen.claims, store)
         self._verify(seen, text, credential.form, store)
         self._check(seen.claims, credential.form, request.at)
-        told = tuple(self._told(seen.claims))
+        told = tuple(jwt_told.headers_of(self.claims_to_headers, seen.claims))
         if not jwt_told.fit(told):
             raise Denied(self._refusal(jwt_core.CLAIMS_TOO_LONG))
         return Proof(
@@ -210,12 +209,6 @@ class JwtAuth(Settings, frozen=True):
     @cached_property
     def tells(self) -> tuple[str, ...]:
         return tuple(name.lower() for name in self.claims_to_headers.values())
-
-    def _told(self, claims: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        for claim, name in self.claims_to_headers.items():
-            text = jwt_told.claim_text(claims.get(claim))
-            if text:
-                yield name.lower(), text
 
     def evidence(self, request: Request) -> str | None:
         return places.alone(self.place, request, hidden=self.hide_credentials)

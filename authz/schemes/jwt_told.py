@@ -1,38 +1,15 @@
-"""Claims that the upstream is told: which headers may, how they read as text, how long they are."""
+"""Claims that the upstream is told: how they read as text, how long they are."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
-
-from authz.values import fold
 
 #: Escaped, claims may take three times their bytes. With more than 32 KiB of headers Envoy answers
 #: 500 to what was allowed, and many upstreams take less.
 MAX_TOLD = 8 * 1024
-#: Headers that routing, framing or other proxies rely on: no claim may set them.
-_RESERVED = frozenset(
-    (
-        *("host", "content-length", "content-type", "content-encoding", "transfer-encoding"),
-        *("connection", "keep-alive", "te", "trailer", "upgrade", "expect", "cookie", "forwarded"),
-        *("authorization", "x-request-id", "x-real-ip", "via", "date"),
-        # What some frameworks take for the request's own URL and method.
-        *("x-original-url", "x-rewrite-url"),
-        *("x-http-method", "x-http-method-override", "x-method-override"),
-    )
-)
-_RESERVED_FAMILIES = ("x-consumer-", "x-credential-", "x-forwarded-", "x-envoy-", "proxy-")
-
-
-def check_header_names(names: list[str]) -> None:
-    """Raises ValueError for headers that no claim may set, and for one that is named twice."""
-    for name in names:
-        folded = fold(name)
-        if folded in _RESERVED or folded.startswith(_RESERVED_FAMILIES):
-            raise ValueError(f"{name}: no claim may set this header")
-    if len({fold(name) for name in names}) < len(names):
-        raise ValueError("one header is named twice")
 
 
 def fit(*told: tuple[tuple[str, str], ...]) -> bool:
@@ -55,6 +32,17 @@ def claim_text(value: Any) -> str | None:
         if all(part is not None and "," not in part for part in parts):
             return ",".join(part or "" for part in parts)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def headers_of(
+    claims_to_headers: Mapping[str, str], claims: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Headers, their names in lower case, and texts; a claim that is absent or empty is not
+    told."""
+    for claim, name in claims_to_headers.items():
+        text = claim_text(claims.get(claim))
+        if text:
+            yield name.lower(), text
 
 
 def _scalar(value: Any) -> str | None:

@@ -33,6 +33,9 @@ Realm = Annotated[
 HeaderName = Annotated[
     str, Meta(pattern=whole(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"), description="A header's name.")
 ]
+ClaimsToHeaders = Annotated[
+    dict[str, HeaderName], Meta(description="Claims to tell the upstream, each in a header.")
+]
 ParameterName = Annotated[str, Meta(min_length=1, max_length=128)]
 CookieName = Annotated[
     str, Meta(pattern=whole(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"), description="A cookie's name.")

@@ -189,6 +189,20 @@ def test_an_address_is_its_site(address: str, site: str) -> None:
     assert [*made.memory.counters] == [("", f"service/s/address/{site}/3600000")]
 
 
+def test_behind_a_trusted_proxy_the_client_is_counted() -> None:
+    """Not the proxy, and not what a stranger writes."""
+    made = gateway(ONE.format("address"), more="trusted_proxies: [192.0.2.9]")
+
+    def through(client: str, proxy: str = "192.0.2.9") -> Request:
+        lines = ("apikey", "a1"), ("x-forwarded-for", client)
+        return replace(ask("/1", *lines, host="s"), address=proxy)
+
+    asked = [through("198.51.100.1"), through("198.51.100.2"), through("198.51.100.1")]
+    assert outcomes(made, *asked) == ["allow", "allow", FULL.format("address")]
+    strangers = [through(f"198.51.100.{n}", "203.0.113.1") for n in (3, 4)]
+    assert outcomes(made, *strangers) == ["allow", FULL.format("address")]
+
+
 def test_the_manuals_example_and_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """The document of docs/limits.md does what its comments say, and the table is whole."""
     text = (Path(__file__).parents[2] / "docs" / "limits.md").read_text()

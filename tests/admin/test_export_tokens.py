@@ -97,6 +97,7 @@ AUTHS: list[dict[str, Any]] = [
             "position": "query",
             "name": "t",
             "username_path": "$['a']",
+            "claims_to_headers": {"sub": "X-Sub"},
             "hide_credentials": True,
             "anonymous_consumer": "john",
             "profile": "alibaba",

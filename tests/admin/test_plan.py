@@ -362,6 +362,33 @@ services:
     )
 
 
+def test_rules_that_are_rarely_meant(store: Valkey) -> None:
+    """Those that nobody is asked, and names of nothing."""
+    text = """
+services:
+  - id: api
+    hosts: [a.test]
+    auth: {key-auth: {}}
+    access: {acl: {allow_labels: {a: [b]}}, ip-restriction: {blacklist: [192.0.2.1]}}
+    routes:
+      - {id: r, match: {path: /r}, access: {acl: {allow_labels: {a: [c]}}}}
+      - {id: s, access: {acl: {allow_labels: {a: [c]}}, ip-restriction: {blacklist: [192.0.2.2]}}}
+groups:
+  - {id: g, access: {consumer-restriction: {type: route_id, whitelist: [r, api]}}}
+  - {id: h, access: {consumer-restriction: {type: service_id, blacklist: [api, r],
+      allowed_by_methods: [{user: t, methods: [GET]}]}}}
+  - {id: i, access: {consumer-restriction: {whitelist: [whoever]}}}
+"""
+    made = planning.plan(document.parse(text), catalog(store.url), 0.0)
+
+    assert made.warnings == (
+        "services[0].access.acl: each of its routes has its own: this one is never asked",
+        "groups[0].access.consumer-restriction: no route_id in this document is 'api'",
+        "groups[1].access.consumer-restriction: no service_id in this document is 'r'",
+        "groups[1].access.consumer-restriction: no service_id in this document is 't'",
+    )
+
+
 def test_a_single_change_is_tried_again_when_others_change_the_store(store: Valkey) -> None:
     """Two operators who issue at the same moment both succeed."""
     target = catalog(store.url)

@@ -178,7 +178,7 @@ def test_a_wrong_judgement_fails(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("changes", "mode"),
     [
-        ({"route_config": {"key-auth": {}, "ip-restriction": {}}}, "direct"),
+        ({"route_config": {"key-auth": {}, "proxy-rewrite": {}}}, "direct"),
         ({"route_config": {}}, "direct"),
         ({"profile": "apisix-9.9"}, "direct"),
         ({"request__headers": {"x_a": "1"}}, "envoy"),

@@ -87,6 +87,7 @@ FIXTURES = {
                 "appkey": "k1",
                 "appsecret": "s1",
                 "authorized": ["/api/"],
+                "authorization_expired": ["/exp/"],
             }
         }
     }
@@ -163,6 +164,13 @@ def test_what_no_document_says_of_hostile_requests(config: dict[str, Any]) -> No
 
 
 def test_an_authorization_for_a_path_is_a_grant() -> None:
-    elsewhere = merged(hostile("", auth=["aliyun-appcode"]), request__path="/exp/x")
-    with pytest.raises(Inexpressible, match="grant"):
-        attack.translate(elsewhere, FIXTURES, "direct")
+    """And one that ended is a grant that did."""
+    made = attack.translate(hostile("", auth=["aliyun-appcode"]), FIXTURES, "direct").document
+
+    [service] = made["services"]
+    assert service["access"] == {"grant": "required"}
+    paths = [route["match"]["path"] for route in service["routes"]]
+    assert paths == ["/api/*", "/exp/*"]
+    [alive, ended] = made["consumers"][0]["grants"]
+    assert (alive["route"], "not_after" in alive) == ("api", False)
+    assert (ended["route"], "not_after" in ended) == ("exp", True)

@@ -20,6 +20,7 @@ def ask(
     exact: bool = True,
     context: dict[str, str] | None = None,
     at: float = NOW,
+    address: str = "",
 ) -> Request:
     """A request as `wire.read` makes it."""
     path, _, query = target.partition("?")
@@ -31,6 +32,7 @@ def ask(
         host=host,
         context=context or {},
         at=at,
+        address=address,
     )
 
 

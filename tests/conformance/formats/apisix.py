@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from tests.conformance.case import (
     Answer,
@@ -33,7 +32,7 @@ from tests.conformance.expect import (
 )
 from tests.conformance.formats import apisix_config, apisix_sign
 from tests.conformance.formats.apisix_credentials import OURS, PROFILES
-from tests.conformance.formats.apisix_document import document, is_multi_auth
+from tests.conformance.formats.apisix_document import document
 from tests.conformance.formats.apisix_generate import MOMENT, materialise
 
 
@@ -58,8 +57,6 @@ def translate(case: Plain, shared: Plain, mode: Mode) -> Exchange | Judgement:
         case = {**case, "profile": OURS}
     made = document(case)
     wanted = _wanted(case)
-    if is_multi_auth(case):
-        _require_plain_any(case, wanted)
     if "generate" in case:
         now = case.get("now", MOMENT)
         request = materialise(case["request"], case["generate"], now)
@@ -89,18 +86,6 @@ def _wanted(case: Plain) -> Plain:
     headers = {**derived.get("response_headers", {}), **case["expect"].get("response_headers", {})}
     identity = {"identity": derived["identity"]} if derived.get("identity") else {}
     return {**case["expect"], **identity, "response_headers": headers}
-
-
-def _require_plain_any(case: Plain, wanted: Plain) -> None:
-    """`any` is multi-auth only where the first alternative that is tried succeeds."""
-    members = case["route_config"]["multi-auth"]["auth_plugins"]
-    guests = [name for each in members[:-1] for name in each if _guest(each[name])]
-    if wanted["status"] >= 400 or guests:
-        raise Inexpressible("multi-auth's own answers are not supported yet")
-
-
-def _guest(settings: Any) -> bool:
-    return "anonymous_consumer" in settings
 
 
 # -- verdicts --------------------------------------------------------------------------------------

@@ -10,17 +10,19 @@ from tests.conformance.expect import require
 from tests.conformance.formats.apisix_credentials import PROFILES, own_fields
 from tests.conformance.formats.apisix_document import (
     AUTH_PLUGINS,
-    attach_labels,
-    auth,
+    ROUTE_RULES,
+    access,
     consumer,
     credential,
     require_scheme,
+    service,
 )
 
 _PROPERTY = re.compile(r'property "(\w+)"')
 _HOLDER = re.compile(r"of consumer: (\S+)|with consumer: (\S+)")
-#: Properties that are called otherwise here: APISIX wraps a credential's scheme in `plugins`.
-_OURS = {"plugins": "credentials"}
+#: Properties that are called otherwise here: APISIX wraps a credential's scheme in `plugins`, and
+#: lists a route's in `auth_plugins`.
+_OURS = {"plugins": "credentials", "auth_plugins": "any"}
 #: Of a consumer, what has no place in a document: `id` repeats the user name.
 _WITHOUT_PLACE = {"id", "desc", "create_time", "update_time"}
 
@@ -30,7 +32,7 @@ def translate(case: Plain) -> Judgement:
     written, expected, profile = case["object"], case["expect"], case["profile"]
     made: Plain = {"services": [], "consumers": []}
     if "route_config" in written:
-        made["services"] = [{"id": "service", "auth": _auth(written["route_config"])}]
+        made["services"] = [{"id": "service", **_service(written["route_config"])}]
     if "credential" in written:
         require_scheme(written["credential"]["type"])
         one = credential(written["credential"], profile)
@@ -50,17 +52,13 @@ def translate(case: Plain) -> Judgement:
     return Judgement(made, partial(_verify, expected))
 
 
-def _auth(plugins: Plain) -> Plain:
-    if "multi-auth" in plugins:
-        members = plugins["multi-auth"].get("auth_plugins")
-        if not isinstance(members, list) or len(members) < 2:
-            raise Inexpressible("multi-auth wants two alternatives, `any` takes one or more")
-    for name in plugins:
-        if name == "attach-consumer-label":
-            attach_labels(plugins[name], {})
-        elif name not in AUTH_PLUGINS:
-            raise Inexpressible(f"a route's plugin {name} is not supported yet")
-    return auth({name: own for name, own in plugins.items() if name in AUTH_PLUGINS})
+def _service(plugins: Plain) -> Plain:
+    several = plugins.get("multi-auth")
+    if several is not None and len(several.setdefault("auth_plugins", ())) == 1:
+        raise Inexpressible("multi-auth wants two alternatives, `any` takes one or more")
+    if not set(plugins) & set(AUTH_PLUGINS):
+        return {"access": access(plugins, ROUTE_RULES)}
+    return service(plugins)
 
 
 def _present(written: Plain, profile: str) -> Plain:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
+from authz.access import RULES
+from authz.access.attach_consumer_label import AttachConsumerLabel
 from authz.schemes import SCHEMES
 from tests.conformance.case import Inexpressible, Plain
 from tests.conformance.formats.apisix_credentials import PROFILES, own_fields
 
 #: Plugins that say who is calling, in the order in which APISIX runs them.
 AUTH_PLUGINS = ("multi-auth", "hmac-auth", "basic-auth", "jwt-auth", "jwe-decrypt", "key-auth")
+#: Plugins of a route that ask or tell something of a caller.
+ROUTE_RULES = (*RULES, AttachConsumerLabel.kind)
 #: Plugins of a consumer or a group that change nothing for the first request of a case.
 _LATER = {"limit-count", "limit-req", "limit-conn"}
 #: What APISIX keeps beside an object's own properties, and we do not.
@@ -62,33 +66,19 @@ def consumer(written: Plain, schemes: set[str], profile: str) -> Plain:
     credentials = [*embedded, *written.get("credentials", ())]
     asked = [each for each in credentials if each["type"] in schemes]
     made["credentials"] = [credential(each, profile) for each in asked]
+    made |= _access(plugins)
     return made
 
 
 def require_later(plugins: Plain, whose: str) -> None:
-    """Raises `Inexpressible` for a plugin that would decide about the first request."""
+    """Raises `Inexpressible` for a plugin that would decide about the first request and is no rule
+    of ours."""
     for name in plugins:
-        if name not in _LATER and name not in AUTH_PLUGINS:
+        if name not in _LATER and name not in AUTH_PLUGINS and name not in RULES:
             raise Inexpressible(f"{whose} plugin {name} is not supported yet")
 
 
-def attach_labels(plugin: Plain, written: Plain) -> Plain:
-    """attach-consumer-label: a label of the consumer as a header of its own."""
-    headers: Plain = {}
-    for header, label in plugin.get("headers", {}).items():
-        if not header.lower().startswith("x-consumer-"):
-            raise Inexpressible("a consumer's own headers start with X-Consumer-")
-        value = written.get("labels", {}).get(label.removeprefix("$"))
-        if value is not None:
-            headers[header] = value
-    return {"headers": headers}
-
-
 # -- routes ----------------------------------------------------------------------------------------
-
-
-def is_multi_auth(case: Plain) -> bool:
-    return "multi-auth" in case.get("route_config", {})
 
 
 def in_force(plugins: Plain) -> Plain:
@@ -122,31 +112,55 @@ def schemes_in(auth: Plain) -> set[str]:
     return {name for member in members for name in member if name in SCHEMES}
 
 
+def access(plugins: Plain, known: Collection[str] = RULES) -> Plain:
+    """The plugins that are rules here, as an `access`; empty where there is none."""
+    return {name: own for name, own in plugins.items() if name in known}
+
+
+def _access(plugins: Plain, known: Collection[str] = RULES) -> Plain:
+    made = access(plugins, known)
+    return {"access": made} if made else {}
+
+
+def service(plugins: Plain) -> Plain:
+    """A service without its id: its `auth` and its `access`. Raises `Inexpressible`."""
+    for name in plugins:
+        if name not in AUTH_PLUGINS and name not in ROUTE_RULES:
+            raise Inexpressible(f"a route's plugin {name} is not supported yet")
+    return {"auth": auth(plugins), **_access(plugins, ROUTE_RULES)}
+
+
 def document(case: Plain) -> Plain:
     """The whole document of a case. Raises `Inexpressible`."""
     plugins = in_force(case.get("route_config", {}))
-    labels = plugins.pop("attach-consumer-label", None)
-    for name in plugins:
-        if name not in AUTH_PLUGINS:
-            raise Inexpressible(f"a route's plugin {name} is not supported yet")
-    made = auth(plugins)
-    _require_groups(case)
-    consumers = []
-    for written in case.get("consumers", ()):
-        own = attach_labels(labels, written) if labels is not None else {}
-        known = consumer(written, schemes_in(made), case["profile"])
-        consumers.append({**known, **own})
+    if case["expect"]["status"] >= 400 and not set(plugins) & set(AUTH_PLUGINS):
+        # Without `auth` nobody is let in; a rule about consumers has its own words for that.
+        made = _access(plugins, ROUTE_RULES)
+    else:
+        made = service(plugins)
+    groups = case.get("consumer_groups", ())
+    _require_groups(case, {group["id"] for group in groups})
+    route = case.get("route", {})
+    schemes = schemes_in(made.get("auth", {}))
+    consumers = [consumer(each, schemes, case["profile"]) for each in case.get("consumers", ())]
+    rules = [made, *consumers, *groups]
+    if "route_id" in route and any("access" in each or each.get("plugins") for each in rules):
+        made["routes"] = [{"id": route["route_id"]}]
     return {
         "profile": PROFILES[case["profile"]],
-        "services": [{"id": "service", "auth": made}],
+        "services": [{"id": route.get("service_id", "service"), **made}],
+        "groups": [_group(group) for group in groups],
         "consumers": consumers,
     }
 
 
-def _require_groups(case: Plain) -> None:
-    groups = {group["id"]: group for group in case.get("consumer_groups", ())}
-    for group in groups.values():
-        require_later(group.get("plugins", {}), "a group's")
+def _group(written: Plain) -> Plain:
+    plugins = written.get("plugins", {})
+    require_later(plugins, "a group's")
+    return {"id": written["id"], **_access(plugins)}
+
+
+def _require_groups(case: Plain, groups: set[str]) -> None:
     for written in case.get("consumers", ()):
         if "group_id" in written and written["group_id"] not in groups:
             raise Inexpressible("a group is a name here, so none can be missing")

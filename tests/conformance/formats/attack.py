@@ -33,10 +33,19 @@ from tests.conformance.expect import (
     nothing_leaked,
     require,
 )
-from tests.conformance.formats.attack_schemes import VOCABULARY, credentials
+from tests.conformance.formats.attack_schemes import PAST, VOCABULARY, credentials
 
 #: Settings of a case that are not one scheme's.
-_GENERAL = {"auth", "policy", "via", "mode", "anonymous_consumer", "hide_credentials"}
+_GENERAL = {
+    *("auth", "policy", "via", "mode", "anonymous_consumer", "hide_credentials", "ip_allow")
+}
+
+#: Schemes whose apps call what they are authorized to, and no more; and how long each is.
+_NEED_GRANTS = {"aliyun-appcode", "aliyun-signature"}
+_AUTHORIZED: dict[str, Plain] = {
+    "authorized": {},
+    "authorization_expired": {"not_after": PAST},
+}
 
 
 def recognises(case: Plain) -> bool:
@@ -87,7 +96,10 @@ def _document(config: Plain, fixtures: Plain) -> Plain:
     consumers = fixtures.get("consumers", {})
     auth = _auth(config)
     service: Plain = {} if auth is None else {"auth": auth}
-    service |= _policy(config)
+    granted = bool(_NEED_GRANTS & set(config["auth"]))
+    service |= _authorized(consumers) if granted else _policy(config)
+    if "ip_allow" in config:
+        service["access"] = {"ip-restriction": {"whitelist": config["ip_allow"]}}
     tenants = sorted({each["tenant"] for each in consumers.values() if "tenant" in each})
     # A tenant is reached by its host, every other consumer by any host.
     return {
@@ -95,8 +107,38 @@ def _document(config: Plain, fixtures: Plain) -> Plain:
             {"id": "service", **service},
             *({"id": t, "tenant": t, "hosts": [f"{t}.example"], **service} for t in tenants),
         ],
-        "consumers": [_consumer(name, each, config) for name, each in consumers.items()],
+        "consumers": [
+            _consumer(name, each, config) | (_grants(each) if granted else {})
+            for name, each in consumers.items()
+        ],
     }
+
+
+def _authorized(consumers: Plain) -> Plain:
+    """A route for each API that an app is, or was, authorized to call."""
+    return {
+        "access": {"grant": "required"},
+        "routes": [
+            {"id": _route_id(prefix), "match": {"path": f"{prefix}*"}}
+            for each in consumers.values()
+            for word in _AUTHORIZED
+            for prefix in each.get(word, ())
+        ],
+    }
+
+
+def _grants(fixture: Plain) -> Plain:
+    return {
+        "grants": [
+            {"service": "service", "route": _route_id(prefix), **bounds}
+            for word, bounds in _AUTHORIZED.items()
+            for prefix in fixture.get(word, ())
+        ]
+    }
+
+
+def _route_id(prefix: str) -> str:
+    return prefix.strip("/").replace("/", "-")
 
 
 def _policy(config: Plain) -> Plain:
@@ -124,7 +166,6 @@ def translate(case: Plain, shared: Plain, mode: Mode) -> Exchange:
     if request.check is not None and mode == "envoy":
         raise Inexpressible("a CheckRequest of one's own cannot be sent as HTTP")
     document = _document(config, shared.get("fixtures", {}))
-    _require_no_grants(config, shared.get("fixtures", {}), request)
     mistaken = not set(config["auth"]) <= set(VOCABULARY)
     if mode == "direct" and not mistaken:
         require_askable(request)
@@ -140,16 +181,6 @@ def translate(case: Plain, shared: Plain, mode: Mode) -> Exchange:
         now=case.get("clock"),
         refusal="error" if mistaken else "fail",
     )
-
-
-def _require_no_grants(config: Plain, fixtures: Plain, request: Sent) -> None:
-    """Raises `Inexpressible` where an app's authorization for a path decides."""
-    if not {"aliyun-appcode", "aliyun-signature"} & set(config["auth"]):
-        return
-    path = request.target.decode("latin-1")
-    for each in fixtures.get("consumers", {}).values():
-        if "authorized" in each and not path.startswith(tuple(each["authorized"])):
-            raise Inexpressible("an app's authorization for an API (a grant) is not supported yet")
 
 
 def _sent(request: Plain) -> Sent:

@@ -11,7 +11,7 @@ from tests.conformance.case import Inexpressible, Plain
 
 _PLACES = ("header", "query", "cookie")
 #: Long gone, whatever the clock says.
-_PAST = "2001-01-01T00:00:00Z"
+PAST = "2001-01-01T00:00:00Z"
 #: Alibaba's window, which nobody can change.
 _WINDOW_S = 900
 
@@ -170,7 +170,7 @@ def _code(name: str, code: Any) -> Iterator[Plain]:
 
 FIXTURES: dict[str, Callable[[str, Any], Iterator[Plain]]] = {
     "keys": _keys,
-    "expired_keys": partial(_keys, expires_at=_PAST),
+    "expired_keys": partial(_keys, expires_at=PAST),
     "disabled_keys": partial(_keys, disabled=True),
     "basic": _basic,
     "jwt": _jwt_keys,
