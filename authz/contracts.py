@@ -8,11 +8,12 @@ proven, `Denied` = present and wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from authz.jose.key_set import KeySet
-from authz.values import Consumer, Credential, Deny, Place, Proof, Request
+from authz.quotas import Quota, Spent
+from authz.values import Consumer, Credential, Deny, Once, Place, Proof, Request
 
 T = TypeVar("T")
 
@@ -75,6 +76,10 @@ class Observer(Protocol):
         """A record was not asked for: too many were asked for that are not there."""
         ...
 
+    def limited(self, service: str, limit: str, result: str) -> None:
+        """A limit was asked: `allowed`, `refused`, or `away` where the store did not answer."""
+        ...
+
     def change_lag(self, seconds: float) -> None:
         """So long after it was written, what a change concerned was forgotten."""
         ...
@@ -109,6 +114,12 @@ class Lookup(Protocol):
 
     def claim(self, nonce: str, seconds: int) -> bool:
         """Record a nonce for so many seconds; False when it is already recorded."""
+        ...
+
+    def spend(self, quotas: Sequence[Quota], onces: Sequence[Once]) -> Spent:
+        """Take one of each quota and use what may be used once, all of it or nothing. What was used
+        before is told first: a replay takes from no quota, and what a quota refuses uses nothing
+        up."""
         ...
 
     def holds(self, *records: Credential | Consumer) -> bool:
@@ -224,6 +235,11 @@ class Scheme(Protocol):
 
     def forbidden(self, reason: str, request: Request) -> Deny:
         """The answer to a caller that is known, and may not do this."""
+        ...
+
+    def throttled(self, reason: str, by: str, status: int, request: Request) -> Deny:
+        """The answer to a caller that is known, and calls too often for a limit by `by`, which has
+        this status where the scheme's vendor has no other."""
         ...
 
     def authenticate(self, request: Request, store: Lookup) -> Proof | None:

@@ -14,7 +14,9 @@ from typing import Any, cast
 import msgspec
 from msgspec import UNSET
 
+from authz.access import limits_of
 from authz.access.address import networks
+from authz.access.limits import Owner, require_sound
 from authz.access.told import IDENTITY
 from authz.entries import (
     FIELDS,
@@ -135,10 +137,14 @@ def _check(document: Document) -> None:
     for index, service in enumerate(document.services):
         place = f"services[{index}]"
         _check_auth(f"{place}.auth", service.auth)
+        _check_limits(place, "service", service.access)
         _unique(f"{place}.routes", [route.id for route in service.routes])
         for number, route in enumerate(service.routes):
             _check_auth(f"{place}.routes[{number}].auth", route.auth)
+            _check_limits(f"{place}.routes[{number}]", "route", route.access)
     _unique("groups", [f"{group.tenant}/{group.id}" for group in document.groups])
+    for index, group in enumerate(document.groups):
+        _check_limits(f"groups[{index}]", "group", group.access)
     for index, named in enumerate(document.grants):
         _check_grant(f"grants[{index}]", named)
     _unique("consumers", [f"{c.tenant}/{c.username}" for c in document.consumers])
@@ -186,8 +192,13 @@ def _check_consumer(at: str, consumer: ConsumerEntry, profile: Profile) -> None:
             where = f"{at}credentials[{number}]"
             raise DocumentError(f"{where}: expected exactly one of {', '.join(SCHEMES)}")
     _unique(f"{at}credentials", [credential_id(entry) for entry in consumer.credentials])
+    _check_limits(at.removesuffix("."), "consumer", consumer.access)
     for number, grant in enumerate(consumer.grants):
         _check_grant(f"{at}grants[{number}]", grant)
+
+
+def _check_limits(place: str, owner: Owner, access: Any) -> None:
+    require_sound(f"{place}.access.limits".lstrip("."), owner, limits_of(access) or ())
 
 
 def _check_grant(place: str, grant: GrantEntry) -> None:

@@ -14,10 +14,11 @@ from urllib.parse import quote, urlencode
 from msgspec import Struct
 
 from authz import denials, forms
+from authz.access import spending
 from authz.access.address import from_client
 from authz.access.attempts import Attempt
 from authz.access.guessing import TOO_MANY, Guard, Guesses
-from authz.access.rule import Call
+from authz.access.spending import Lines
 from authz.contracts import Lookup, Lookups, Scheme
 from authz.denials import Foreign, not_live
 from authz.endpoints import Endpoint
@@ -33,6 +34,7 @@ from authz.values import (
     Deny,
     Edits,
     Identity,
+    Once,
     Place,
     Proof,
     Request,
@@ -53,12 +55,21 @@ ALWAYS = (USERNAME, CREDENTIAL, CUSTOM_ID, GROUPS)
 class Verdict(Struct, gc=False):
     """A decision, and the route that it was made for (None: no route matched). One that `lasts` is
     given again, the very object, for as long as route, consumer and credential are the same; what
-    its reader makes of it, to be made once, is `made`."""
+    its reader makes of it, to be made once, is `made`. An allow that tells its client something
+    (`respond`) is but for that another one (`under`), which may last."""
 
     decision: Decision
     route: Route | None
     lasts: bool = False
     made: Any = None
+    respond: Lines = ()
+    under: Verdict | None = None
+
+    def telling(self, lines: Lines) -> Verdict:
+        """The same allow, with these headers for the client."""
+        if not lines:
+            return self
+        return Verdict(self.decision, self.route, respond=lines, under=self)
 
 
 def decide(
@@ -89,7 +100,7 @@ def decide(
         require_one_caller(callers, route)
         require_access(request, route, callers[-1].identity, callers[-1].scheme)
         edits = conceal(request, route, callers)
-        spend(callers, store)
+        lines = spend(request, route, callers, store)
         if route.endpoint is not None:
             return Verdict(answered(route.endpoint, request, store, guard), route)
     except Denied as denied:
@@ -97,7 +108,7 @@ def decide(
     verdict = passing(request, route, callers, edits, store)
     if evidence is not None and verdict.lasts:
         remember_pass(evidence, request, verdict, callers[0], store)
-    return verdict
+    return verdict.telling(lines)
 
 
 # -- once more -------------------------------------------------------------------------------------
@@ -132,16 +143,17 @@ def passed_before(evidence: str, request: Request, route: Route, store: Lookup) 
         return None
     if not store.holds(*known.records):
         return None
-    if not known.free:
-        _require_again(verdict, request, route)
-    return verdict
+    return verdict if known.free else admitted_again(verdict, request, route, store)
 
 
-def _require_again(verdict: Verdict, request: Request, route: Route) -> None:
-    decision, scheme = verdict.decision, route.alone
+def admitted_again(verdict: Verdict, request: Request, route: Route, store: Lookup) -> Verdict:
+    """An allow that was given before, if the caller still may. Raises `Denied`."""
+    decision, scheme, access = verdict.decision, route.alone, route.access
     assert isinstance(decision, Allow)
     assert scheme is not None
-    require_access(request, route, decision.identity, scheme)
+    call = access.call(request, decision.identity, scheme)
+    access.require(call)
+    return verdict.telling(spending.spend(access.counted(call), (), call, store))
 
 
 def remember_pass(
@@ -313,9 +325,7 @@ def require_one_caller(callers: list[Caller], route: Route) -> None:
 def require_access(request: Request, route: Route, identity: Identity, scheme: Scheme) -> None:
     """The caller meets what this route, and its own record, ask of it. Raises `Denied`."""
     if asks(route, identity.consumer):
-        access = route.access
-        where = access.service, access.route, access.trusted
-        access.require(Call(request, identity, scheme, *where))
+        route.access.require(route.access.call(request, identity, scheme))
 
 
 def asks(route: Route | None, consumer: Consumer) -> bool:
@@ -323,19 +333,35 @@ def asks(route: Route | None, consumer: Consumer) -> bool:
     return route is None or route.access.asks or consumer.access is not None
 
 
-def spend(callers: list[Caller], store: Lookup) -> None:
-    """Use up what may be used once, and note what was used. Last, so that nothing else can fail
-    afterwards and a stranger cannot burn somebody's nonce. Raises `Denied` for a replay."""
+def spend(request: Request, route: Route, callers: list[Caller], store: Lookup) -> Lines:
+    """Use up what may be used once, take from the limits, and note what was used; what to tell the
+    client of the limits. Last, so that nothing else can fail afterwards and a stranger cannot burn
+    somebody's nonce, and both at once: a replay takes from no limit, and what a limit refuses may
+    be sent again. Raises `Denied`."""
+    proofs = [caller.proof for caller in callers if caller.proof is not None]
+    onces = [proof.once for proof in proofs if proof.once is not None]
+    lines = spend_limits(request, route, callers[-1], onces, store)
+    if lines is None:
+        lines = ()
+        for once in onces:
+            if not store.claim(once.nonce, once.seconds):
+                raise Denied(once.refusal)
     used = store.used
-    for caller in callers:
-        proof = caller.proof
-        if proof is None:
-            continue
-        once = proof.once
-        if once is not None and not store.claim(once.nonce, once.seconds):
-            raise Denied(once.refusal)
-        if used is not None:
+    if used is not None:
+        for proof in proofs:
             used[id(proof.credential)] = proof.credential
+    return lines
+
+
+def spend_limits(
+    request: Request, route: Route, caller: Caller, onces: list[Once], store: Lookup
+) -> Lines | None:
+    """The same, where there are limits; None where there are none. Raises `Denied`."""
+    if not asks(route, caller.identity.consumer):
+        return None
+    call = route.access.call(request, caller.identity, caller.scheme)
+    counted = route.access.counted(call)
+    return spending.spend(counted, onces, call, store) if counted else None
 
 
 # -- what the upstream is told ---------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from authz import denials
-from authz.access import RULES, grants, guessing
+from authz.access import RULES, grants, guessing, limits
 from authz.schemes import SCHEMES
 
 
@@ -84,6 +84,7 @@ FORBIDDEN = tuple(
     for name, meaning in {
         **grants.REASONS,
         **{name: text for rule in RULES.values() for name, text in rule.reasons.items()},
+        **limits.REASONS,
     }.items()
 )
 FAULTS = (
@@ -147,7 +148,7 @@ SECTIONS: tuple[tuple[str, tuple[Reason, ...]], ...] = (
     ("Answered by authz itself", ANSWERED),
     ("Refused before anyone is identified (403; too many failures: 429)", BEFORE),
     ("Refused although a credential may be known (as if it were not)", LAPSED),
-    ("Refused although the caller is known (403)", FORBIDDEN),
+    ("Refused although the caller is known (403, by a limit 429)", FORBIDDEN),
     ("Faults (503 with Retry-After)", FAULTS),
 )
 

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import UNSET, Struct
 
-from authz.access import Access, chosen, guessing
+from authz.access import Access, chosen, guessing, limits_of
 from authz.access.address import networks
 from authz.access.ip_restriction import IpRestriction
 from authz.access.told import clash
@@ -359,6 +359,7 @@ def _mode(auth: Any, profile: Profile) -> Literal["any", "all", "multi-auth"]:
 
 def _access(service: ServiceEntry, entry: RouteEntry | None, document: Document) -> Access:
     own = entry.access if entry is not None else None
+    own_limits = limits_of(own)
     grant = _part("grant", own, service.access)
     labels = _part("attach_consumer_label", own, service.access)
     rules = {**chosen(service.access), **chosen(own)}.values()
@@ -374,6 +375,13 @@ def _access(service: ServiceEntry, entry: RouteEntry | None, document: Document)
             group.id: own_rules
             for group in document.groups
             if group.tenant == service.tenant and (own_rules := chosen(group.access))
+        },
+        limits=(limits_of(service.access) or ()) if own_limits is None else own_limits,
+        limits_of="service" if own_limits is None else "route",
+        group_limits={
+            group.id: found
+            for group in document.groups
+            if group.tenant == service.tenant and (found := limits_of(group.access))
         },
         own_replace=document.profile.startswith("apisix"),
         trusted=networks(tuple(document.trusted_proxies)),

@@ -153,7 +153,7 @@ class Deny(Struct, frozen=True):
 
     `scheme` is the kind of the scheme that refused; empty where none was asked. `headers` go to the
     client beside the challenges. `body`, when not None, is sent as plain text in place of the JSON
-    that holds the message.
+    that holds the message. `limit` names the one that was used up, for the operator.
     """
 
     reason: str
@@ -163,6 +163,7 @@ class Deny(Struct, frozen=True):
     scheme: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     body: str | None = None
+    limit: str = ""
 
     def because(self, reason: str) -> Deny:
         """The same answer to the client, with a closer reason for the operator."""

@@ -13,7 +13,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from typer.testing import CliRunner
 
 from authz import denials, reasons
-from authz.access import RULES, grants, guessing
+from authz.access import RULES, grants, guessing, limits
 from authz.cli import app
 from authz.config import Settings
 from authz.endpoints import ENDPOINTS
@@ -90,6 +90,7 @@ def all_reasons() -> set[str]:
     found = {deny.reason for deny in denials.GENERAL} | set(denials.LIVENESS)
     found |= {reason for endpoint in ENDPOINTS.values() for reason in endpoint.reasons}
     found |= {reason for _, reason in store.REASONS} | {store.EMPTY, store.BREAKER_OPEN}
+    found |= set(limits.REASONS)
     found |= {records.CORRUPT, passwords.BUSY, key_source.UNAVAILABLE, wire.ALLOWED, wire.ANONYMOUS}
     found |= {denials.NONE_PROVEN.reason, *grants.REASONS}
     found |= {reason for rule in RULES.values() for reason in rule.reasons}

@@ -12,16 +12,17 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType, defstruct
 
-from authz.access import grants, guessing
+from authz.access import grants, guessing, limits
 from authz.access.acl import Acl
 from authz.access.address import NO_PROXY, Networks, client_address
 from authz.access.attach_consumer_label import AttachConsumerLabel
 from authz.access.consumer_restriction import ConsumerRestriction
 from authz.access.ip_restriction import IpRestriction
+from authz.access.limits import Counted, Limit, Owner
 from authz.access.rule import Call, Rule
 from authz.contracts import Scheme
 from authz.denials import NO_SCHEME
-from authz.values import Consumer, Deny, Grant, Request
+from authz.values import Consumer, Deny, Grant, Identity, Request
 
 #: In the order in which they are asked.
 RULES: dict[str, Any] = {
@@ -42,7 +43,10 @@ def field_of(kind: str) -> str:
 #: The `access` of a consumer or a group in a document: settings by rule.
 ConsumerAccess = defstruct(
     "ConsumerAccess",
-    [(field_of(kind), rule | UnsetType, UNSET) for kind, rule in RULES.items()],
+    [
+        *((field_of(kind), rule | UnsetType, UNSET) for kind, rule in RULES.items()),
+        ("limits", list[Limit] | UnsetType, UNSET),
+    ],
     rename={field_of(kind): kind for kind in RULES},
     forbid_unknown_fields=True,
     frozen=True,
@@ -73,10 +77,11 @@ class Access(Struct, frozen=True, dict=True):
     """What a route asks of its callers. `asks` is false where that is nothing, unless a consumer
     brings rules of its own.
 
-    `doors` and `rules` are the service's, or the route's in their place: `doors` are asked before
-    anybody is identified. `group_grants` and `group_rules` are by group, and of every route alike.
-    `own_replace`: a rule of the consumer or its group is asked instead of the route's of that kind,
-    as in APISIX; otherwise both are. `trusted` are the proxies that are believed.
+    `doors`, `rules` and `limits` are the service's, or the route's in their place: `doors` are
+    asked before anybody is identified. `group_grants`, `group_rules` and `group_limits` are by
+    group, and of every route alike. `own_replace`: a rule of the consumer or its group is asked
+    instead of the route's of that kind, as in APISIX; otherwise both are. `trusted` are the proxies
+    that are believed.
     """
 
     service: str
@@ -87,19 +92,27 @@ class Access(Struct, frozen=True, dict=True):
     labels: AttachConsumerLabel | None = None
     group_grants: Mapping[str, tuple[Grant, ...]] = {}
     group_rules: Mapping[str, Mapping[str, Rule]] = {}
+    limits: tuple[Limit, ...] = ()
+    limits_of: Owner = "service"
+    group_limits: Mapping[str, tuple[Limit, ...]] = {}
     own_replace: bool = False
     trusted: Networks = NO_PROXY
     guessing: guessing.Mode = "on"
 
     @cached_property
     def asks(self) -> bool:
-        return bool(self.requires_grant or self.rules or self.group_rules)
+        rules = self.requires_grant or self.rules or self.group_rules
+        return bool(rules or self.limits or self.group_limits)
 
     def require_address(self, request: Request, scheme: Scheme | None) -> None:
         """Raises `Denied`, in the words of a scheme, unless calls may come from there."""
         client = client_address(request, self.trusted)
         for door in self.doors:
             door.require_from(client, request, scheme)
+
+    def call(self, request: Request, identity: Identity, scheme: Scheme) -> Call:
+        """What a caller asks for here."""
+        return Call(request, identity, scheme, self.service, self.route, self.trusted)
 
     def require(self, call: Call) -> None:
         """Raises `Denied` unless this caller may make this call."""
@@ -109,6 +122,22 @@ class Access(Struct, frozen=True, dict=True):
         replaced = {rule.kind for rule in own} if self.own_replace else ()
         for rule in (*(r for r in self.rules if r.kind not in replaced), *own):
             rule.require(call)
+
+    def counted(self, call: Call) -> list[Counted]:
+        """The limits that this call has to meet."""
+        found: list[Counted] = []
+        if self.limits:
+            name = self.service if self.limits_of == "service" else f"{self.service}/{self.route}"
+            found += limits.counted(self.limits_of, name, self.limits, call)
+        own = limits_of(call.consumer.access)
+        if own is not None:
+            return [
+                *found,
+                *limits.counted("consumer", limits.part(call.consumer.username), own, call),
+            ]
+        for group in call.consumer.groups if self.group_limits else ():
+            found += limits.counted("group", group, self.group_limits.get(group, ()), call)
+        return found
 
     @cached_property
     def nobody(self) -> Deny:
@@ -138,3 +167,9 @@ def chosen(access: Any) -> dict[str, Rule]:
         return {}
     fields = ((kind, getattr(access, field_of(kind))) for kind in RULES)
     return {kind: rule for kind, rule in fields if rule is not UNSET}
+
+
+def limits_of(access: Any) -> tuple[Limit, ...] | None:
+    """The limits of a document's `access`; None where it does not say."""
+    said = UNSET if access is None else access.limits
+    return None if said is UNSET else tuple(said)

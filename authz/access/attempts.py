@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from authz.access.guess_reasons import COUNTED
@@ -9,7 +10,8 @@ from authz.access.guessing import Guard
 from authz.contracts import Lookup
 from authz.denials import LIVENESS
 from authz.jose.key_set import KeySet
-from authz.values import Consumer, Credential, Deny
+from authz.quotas import Quota, Spent
+from authz.values import Consumer, Credential, Deny, Once
 
 
 class Attempt:
@@ -68,6 +70,9 @@ class Attempt:
 
     def claim(self, nonce: str, seconds: int) -> bool:
         return self._store.claim(nonce, seconds)
+
+    def spend(self, quotas: Sequence[Quota], onces: Sequence[Once]) -> Spent:
+        return self._store.spend(quotas, onces)
 
     def holds(self, *records: Credential | Consumer) -> bool:
         return self._store.holds(*records)

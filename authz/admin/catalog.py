@@ -15,9 +15,11 @@ import msgspec
 from msgspec import Struct
 
 from authz.contracts import Observer, StoreDown
+from authz.quotas import Quota, Spent
 from authz.schemes import SCHEMES
 from authz.secrets import KeyRing, KeyRingError, KeyRingVault
 from authz.store import presence
+from authz.store.counters import Counters
 from authz.store.keys import Keys
 from authz.store.lookups import Records
 from authz.store.presence import Report
@@ -75,6 +77,8 @@ class Silent(Observer):
 
     def refused(self, kind: str) -> None: ...
 
+    def limited(self, service: str, limit: str, result: str) -> None: ...
+
     def change_lag(self, seconds: float) -> None: ...
 
     def key_set(self, error: str | None) -> None: ...
@@ -89,6 +93,7 @@ class Catalog:
         self.vault = KeyRingVault(ring)
         self._store = RedisStore(target, PATIENCE, Silent())
         self._records = Records(self._store, self.keys, self.codec)
+        self._counters = Counters(self._store, self.keys, Silent())
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -130,6 +135,10 @@ class Catalog:
     def is_claimed(self, tenant: str, nonce: str) -> bool:
         """Whether a nonce was used."""
         return self._store.read([self.keys.nonce(tenant, nonce)]) != [None]
+
+    def standings(self, tenant: str, quotas: Sequence[Quota]) -> Spent:
+        """How limits would stand after one more request, of which nothing is taken."""
+        return self._counters.look(tenant, quotas)
 
     def last_used(self, credentials: Sequence[tuple[str, str, str]]) -> Iterator[float]:
         """When these (tenant, username, id) were used last, in Unix seconds to the minute; 0 where

@@ -181,13 +181,32 @@ def _decided(request: Request, routes: RouteTable, lookups: Lookups) -> Step:
         step = _faulted("decision", fault)
         return Step(step.title, f"503, {step.outcome}", step.notes)
     if isinstance(decision, Allow):
+        limits = tuple(_limits(request, decision, routes.match(request), lookups))
         told = tuple((name, text) for name, text in decision.set if name not in ("cookie", ":path"))
         removed = ", ".join(name for name in decision.remove if name in request.headers)
         hidden = (("removed", removed),) if removed else ()
-        return Step("decision", "allowed", (*told, *hidden))
+        return Step("decision", "allowed", (*told, *hidden, *limits))
     if isinstance(decision, Answer):
         return Step("decision", f"{decision.status}, answered by authz: {decision.reason}")
     notes: list[tuple[str, str]] = [("message", decision.message)] if decision.message else []
     notes += [("challenge", challenge) for challenge in decision.challenges]
     notes += [*decision.headers, *_rule(decision.reason)]
+    notes += [("limit", decision.limit)] if decision.limit else []
     return Step("decision", f"{decision.status}, refused: {decision.reason}", tuple(notes))
+
+
+def _limits(
+    request: Request, allow: Allow, route: Route, lookups: Lookups
+) -> Iterator[tuple[str, str]]:
+    """How each limit would stand after this request."""
+    identity, access = allow.identity, route.access
+    scheme = next(scheme for scheme in route.schemes if scheme.kind == identity.scheme)
+    counted = access.counted(access.call(request, identity, scheme))
+    if not counted:
+        return
+    spent = lookups.within(route.tenant).spend([each.quota for each in counted], ())
+    for each, standing in zip(counted, spent.standings, strict=True):
+        if standing is not None:
+            of = each.limit.burst or each.limit.requests
+            whole = f"whole again in {standing.reset / 1000:g} s"
+            yield "limit", f"{each.quota.limit}: {standing.remaining} of {of} left, {whole}"

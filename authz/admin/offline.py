@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -17,9 +17,10 @@ from authz.document import Placed, draft_of
 from authz.hashes import verify_password
 from authz.jose.key_set import KeySet
 from authz.plain import DocumentError
+from authz.quotas import Count, Quota, Spent, reckon
 from authz.references import Secret
 from authz.secrets import KEY_BYTES, KeyRing, KeyRingVault
-from authz.values import Consumer, Credential
+from authz.values import Consumer, Credential, Once
 
 #: The least that argon2id computes: these hashes are never stored.
 _HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1, hash_len=16, type=Type.ID)
@@ -50,6 +51,7 @@ class Offline:
         self._consumers: dict[tuple[str, str], Consumer] = {}
         self._credentials: dict[tuple[str, str, str], Credential] = {}
         self._nonces: dict[tuple[str, str], float] = {}
+        self._counts: dict[tuple[str, str], Count] = {}
         self._spends = True
 
     def load(self, entries: Iterable[Placed]) -> Offline:
@@ -89,10 +91,11 @@ class Offline:
         return _Within(self, tenant)
 
     def apart(self, *, spends: bool = True) -> Offline:
-        """The same records, and nonces of its own: what is used up here is not used up there.
-        Without `spends` nothing is used up at all."""
+        """The same records, and nonces and counts of its own: what is used up here is not used up
+        there. Without `spends` nothing is used up at all."""
         made = copy.copy(self)
         made._nonces, made._spends = dict(self._nonces), spends
+        made._counts = dict(self._counts)
         return made
 
     def credential(self, tenant: str, kind: str, index: str) -> Credential | None:
@@ -108,6 +111,23 @@ class Offline:
         if self._spends:
             self._nonces[key] = self.at + seconds
         return True
+
+    def spend(self, tenant: str, quotas: Sequence[Quota], onces: Sequence[Once]) -> Spent:
+        for index, once in enumerate(onces):
+            if self._nonces.get((tenant, once.nonce), self.at) > self.at:
+                return Spent(replayed=index)
+        names = [(tenant, quota.name) for quota in quotas]
+        now = round(self.at * 1000)
+        found = [
+            reckon(quota, self._counts.get(name), now)
+            for quota, name in zip(quotas, names, strict=True)
+        ]
+        spent = Spent([standing for standing, _ in found])
+        if self._spends and not spent.refused:
+            self._counts.update(zip(names, (count for _, count in found), strict=True))
+            for once in onces:
+                self.claim(tenant, once.nonce, once.seconds)
+        return spent
 
 
 def fresh_ring() -> KeyRing:
@@ -144,6 +164,9 @@ class _Within:
 
     def claim(self, nonce: str, seconds: int) -> bool:
         return self._offline.claim(self._tenant, nonce, seconds)
+
+    def spend(self, quotas: Sequence[Quota], onces: Sequence[Once]) -> Spent:
+        return self._offline.spend(self._tenant, quotas, onces)
 
     def holds(self, *records: Credential | Consumer) -> bool:
         return False

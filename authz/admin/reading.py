@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from authz.admin.catalog import Catalog
 from authz.contracts import Lookup
 from authz.hashes import verify_password
 from authz.jose.key_set import KeySet
+from authz.quotas import Quota, Spent
 from authz.store.key_sets import KeySets
-from authz.values import Consumer, Credential
+from authz.values import Consumer, Credential, Once
 
 
 class Reading:
@@ -52,6 +54,13 @@ class _Reading:
     def claim(self, nonce: str, seconds: int) -> bool:
         """Whether it could be recorded; asking must not use it up."""
         return not self._catalog.is_claimed(self._tenant, nonce)
+
+    def spend(self, quotas: Sequence[Quota], onces: Sequence[Once]) -> Spent:
+        """What would become of it; nothing is taken, and nothing used up."""
+        for index, once in enumerate(onces):
+            if self._catalog.is_claimed(self._tenant, once.nonce):
+                return Spent(replayed=index)
+        return self._catalog.standings(self._tenant, quotas)
 
     def holds(self, *records: Credential | Consumer) -> bool:
         return False

@@ -69,6 +69,19 @@ def forbidden(reason: str, kind: str, request: Request | None) -> Deny:
     return deny(refusal, kind, request, vendor=True)
 
 
+#: Whose flow control a limit is, in the vendor's words.
+_FLOWS = {"consumer": "APP", "credential": "APP", "group": "USER", "service": "GROUP"}
+
+
+def throttled(
+    reason: str, kind: str, by: str, status: int, request: Request | None, *, vendor: bool
+) -> Deny:
+    """The answer to an app that is known, and calls too often."""
+    message = f"Throttled by {_FLOWS.get(by, 'API')} Flow Control"
+    refusal = Refusal(reason, "", message, status=FORBIDDEN if vendor else status)
+    return deny(refusal, kind, request, vendor=True)
+
+
 def request_id(request: Request | None) -> str:
     """An upper-case UUID: the request's own if its id is one, else one that is made from it."""
     if request is None or not request.id:

@@ -110,6 +110,10 @@ class AppCode(Settings, frozen=True):
     def forbidden(self, reason: str, request: Request) -> Deny:
         return alibaba.forbidden(reason, self.kind, request)
 
+    def throttled(self, reason: str, by: str, status: int, request: Request) -> Deny:
+        vendor = self.profile == "alibaba"
+        return alibaba.throttled(reason, self.kind, by, status, request, vendor=vendor)
+
     def authenticate(self, request: Request, store: Lookup) -> Proof | None:
         if self._option == "DISABLE":
             return None

@@ -104,7 +104,12 @@ class Settings(
     def forbidden(self, reason: str, request: Request) -> Deny:
         return Deny(reason, 403, FORBIDDEN, scheme=self.kind)
 
+    def throttled(self, reason: str, by: str, status: int, request: Request) -> Deny:
+        return Deny(reason, status, THROTTLED, scheme=self.kind)
 
+
+#: What a caller is told that is known and calls too often.
+THROTTLED = "Too many requests"
 #: What a caller is told that is known and may not call.
 FORBIDDEN = "Not authorized to call this API"
 

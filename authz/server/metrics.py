@@ -36,6 +36,7 @@ UNKNOWN_REFUSED = Counter(
     "Records not asked of the store, since too many were asked for that are not there.",
     ["kind"],
 )
+LIMITS = Counter("authz_limits", "Limits asked.", ["service", "limit", "result"])
 GUESSES = Counter("authz_guesses", "Attempts to prove somebody that failed.", ["kind"])
 GUESSED = Counter(
     "authz_guessed_identifiers",
@@ -121,6 +122,9 @@ class Recorder:
 
     def refused(self, kind: str) -> None:
         self._child(UNKNOWN_REFUSED, kind).inc()
+
+    def limited(self, service: str, limit: str, result: str) -> None:
+        self._child(LIMITS, service, limit, result).inc()
 
     def guess(self, event: str, kind: str) -> None:
         """The `observe` of `authz.access.guessing.Guesses`."""

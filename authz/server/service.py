@@ -119,6 +119,9 @@ class Service:
 
 
 def _written(verdict: Verdict) -> Written:
+    if verdict.under is not None:
+        allow = _written(verdict.under)
+        return Written(allow.answer + wire.told_client(verdict.respond), allow.told)
     if not verdict.lasts:
         return wire.written(verdict)
     made: Written | None = verdict.made

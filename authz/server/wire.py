@@ -77,6 +77,15 @@ def write(verdict: Verdict) -> CheckResponse:
     return answer
 
 
+def told_client(lines: Iterable[tuple[str, str]]) -> bytes:
+    """An allow's headers for the client, to be written after the allow: of two messages in a row
+    protobuf makes one. Raises `Unwritable`."""
+    answer = CheckResponse()
+    for name, value in lines:
+        _add(answer.ok_response.response_headers_to_add, name, value, _OVERWRITE)
+    return answer.SerializeToString()
+
+
 def fault(reason: str) -> CheckResponse:
     """No decision could be made: an error to Envoy, 503 to the client."""
     answer = _answer(_UNAVAILABLE)
@@ -90,7 +99,7 @@ def metadata(verdict: Verdict) -> dict[str, str]:
     decision, route = verdict.decision, verdict.route
     told = {"service": route.service, "route": route.id} if route is not None else {}
     if isinstance(decision, Deny):
-        told |= {"scheme": decision.scheme, "reason": decision.reason}
+        told |= {"scheme": decision.scheme, "reason": decision.reason, "limit": decision.limit}
     elif isinstance(decision, Answer):
         told |= {"reason": decision.reason}
     else:

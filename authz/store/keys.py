@@ -3,8 +3,9 @@
 All records share one hash tag, so in a cluster they live in one slot: a change of many records is
 one transaction, and one connection hears of every change. Nonces need neither and have no tag, so
 they are spread over all slots; neither of these, nor what workers tell of themselves, is among the
-names whose changes are heard of. Parts that come from people are percent-encoded, so no name can
-pass for another.
+names whose changes are heard of. A tenant's counters share a tag of their own, so that one script
+can look at several. Parts that come from people are percent-encoded, so no name can pass for
+another.
 """
 
 from __future__ import annotations
@@ -67,6 +68,11 @@ class Keys(Struct, frozen=True, dict=True):
     def _places(self) -> dict[str, str]:
         """Where most have their place: without a tenant."""
         return {what: f"{self.records}{what}:/" for what in ("consumer", "credential")}
+
+    def counter(self, tenant: str, name: str) -> str:
+        """Of a limit. A tenant's are in one slot of a cluster, so that all that one request has to
+        meet is one script's; `name` is percent-encoded where it has to be."""
+        return f"{{{self.namespace}~limits/{_part(tenant)}}}:{name}"
 
     def nonce(self, tenant: str, nonce: str) -> str:
         return f"{self.namespace}~nonce:{_part(tenant)}/{_part(nonce)}"

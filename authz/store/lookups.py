@@ -15,15 +15,17 @@ from msgspec import Struct
 
 from authz.contracts import Lookup, NotCached, StoreDown
 from authz.jose.key_set import KeySet
+from authz.quotas import Quota, Spent
 from authz.secrets import KeyRing
 from authz.store.cache import Cache
+from authz.store.counters import Counters
 from authz.store.key_sets import KeySets
 from authz.store.keys import Keys
 from authz.store.passwords import Passwords
 from authz.store.records import Codec, Epoch, WorkerConsumer
 from authz.store.redis import EMPTY, RedisStore
 from authz.store.remembered import Remembered
-from authz.values import Consumer, Credential
+from authz.values import Consumer, Credential, Once
 
 CONSUMER = "consumer"
 
@@ -68,6 +70,7 @@ class Sources(Struct, frozen=True):
     remembered: Remembered
     key_sets: KeySets
     store: RedisStore
+    counters: Counters
     #: What `Lookup.used` is.
     used: dict[int, Credential] | None = None
 
@@ -122,6 +125,9 @@ class _MemoryLookup(_TenantLookup):
     def claim(self, nonce: str, seconds: int) -> bool:
         raise NotCached
 
+    def spend(self, quotas: Sequence[Quota], onces: Sequence[Once]) -> Spent:
+        return self._sources.counters.recall(self._tenant, quotas, onces)
+
     def key_set(self, url: str, kid: str | None) -> KeySet:
         return self._sources.key_sets.recall(url, kid)
 
@@ -164,6 +170,10 @@ class _WaitingLookup(_TenantLookup):
     def claim(self, nonce: str, seconds: int) -> bool:
         with self._waiting():
             return self._sources.store.claim(self._keys.nonce(self._tenant, nonce), seconds)
+
+    def spend(self, quotas: Sequence[Quota], onces: Sequence[Once]) -> Spent:
+        with self._waiting():
+            return self._sources.counters.spend(self._tenant, quotas, onces)
 
     def key_set(self, url: str, kid: str | None) -> KeySet:
         return self._sources.key_sets.fetch(url, kid)

@@ -12,6 +12,7 @@ from authz.contracts import Observer
 from authz.jose.key_set import KeySet
 from authz.secrets import KeyRing
 from authz.store.cache import Cache
+from authz.store.counters import Counters
 from authz.store.fetching import Fetcher
 from authz.store.key_sets import KeySets
 from authz.store.keys import Keys
@@ -108,9 +109,10 @@ def open_store(
         stale_seconds=settings.jwks_stale_seconds,
         waiters=settings.jwks_waiters,
     )
+    counters = Counters(redis, keys, observer)
     used = Used(keys, clock) if settings.last_used_seconds else None
     seen = used.seen if used is not None else None
-    sources = Sources(keys, ring, cache, Passwords(), Remembered(), key_sets, redis, seen)
+    sources = Sources(keys, ring, cache, Passwords(), Remembered(), key_sets, redis, counters, seen)
     return Store(
         keys=keys,
         codec=codec,

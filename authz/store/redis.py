@@ -1,4 +1,4 @@
-"""Commands on the store: reads, nonces, notes, transactions, change notices.
+"""Commands on the store: reads, nonces, counters, notes, transactions, change notices.
 
 Which server has a key is `authz.store.topology`'s matter, how one is spoken to
 `authz.store.servers`'s; beside these only `authz.store.cluster` speaks to Redis or Valkey.
@@ -17,6 +17,7 @@ from redis import exceptions as errors
 
 from authz.contracts import Observer, StoreDown
 from authz.store.cluster import Cluster
+from authz.store.counting import Script
 from authz.store.sentinels import Sentinels
 from authz.store.servers import (
     BREAKER_OPEN,
@@ -25,6 +26,7 @@ from authz.store.servers import (
     Redirected,
     Server,
     StoreConflict,
+    Unknown,
     connect,
     translated,
 )
@@ -90,6 +92,8 @@ class RedisStore:
         self.timeout = timeout
         self._observer = observer
         target.check()
+        #: Whether keys of several slots cannot be had by one call.
+        self.divided = target.kind == "cluster"
         self._topology: Topology = _KINDS[target.kind](target, timeout)
 
     def is_down(self, key: str) -> bool:
@@ -125,6 +129,18 @@ class RedisStore:
 
     def delete(self, keys: Sequence[str]) -> None:
         self._call(keys[0], "delete", *keys)
+
+    def evaluate(self, script: Script, keys: Sequence[str], numbers: Sequence[int]) -> Any:
+        """The answer of a script about keys of one slot: it runs whole or not at all."""
+        rest = (len(keys), *keys, *numbers)
+        try:
+            return self._call(keys[0], "evalsha", script.sha, *rest)
+        except Unknown:
+            return self._call(keys[0], "eval", script.text, *rest)
+
+    def look(self, script: Script, keys: Sequence[str], numbers: Sequence[int]) -> Any:
+        """The same of a script that writes nothing: the store sees to that."""
+        return self._call(keys[0], "eval_ro", script.text, len(keys), *keys, *numbers)
 
     def claim(self, key: str, seconds: int) -> bool:
         """Record a key for so many seconds; False when it is recorded already. Atomic."""

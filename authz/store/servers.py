@@ -47,12 +47,18 @@ _COMMAND = "of pipeline caused error: "
 #: So many calls in a row must run out of time before the breaker opens: one may be bad luck, on a
 #: machine that is busy. A refused connection opens it at once.
 TIMEOUTS_IN_A_ROW = 3
+#: What is not sent again when nobody knows whether it was done: it would count twice.
+_ONCE = ("set", "eval", "evalsha")
 #: How long the breaker stays open: it doubles with each failure in a row, from and up to this.
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
 
 
 class StoreConflict(Exception):
     """Somebody else changed the store meanwhile; plan again."""
+
+
+class Unknown(Exception):
+    """The server has not run this script since it began: send it whole. Nothing was done."""
 
 
 class Redirected(StoreDown):
@@ -77,6 +83,8 @@ def translated() -> Iterator[None]:
         yield
     except errors.WatchError:
         raise StoreConflict("the store was changed meanwhile") from None
+    except errors.NoScriptError as error:
+        raise Unknown from error
     except errors.AskError as error:
         raise Redirected(error) from error
     except errors.TryAgainError as error:
@@ -173,7 +181,7 @@ class Server:
         except errors.TimeoutError:
             raise
         except errors.ConnectionError:
-            if time.monotonic() - started > self._timeout / 2 or command == "set":
+            if time.monotonic() - started > self._timeout / 2 or command in _ONCE:
                 raise
             return self._once(command, args, options, asking)
 

@@ -148,7 +148,7 @@ def test_an_open_endpoint_asks_nothing_of_its_caller(access: str) -> None:
         ("services[0].access", "services: [{id: s, access: {acls: {}}}]"),
         ("services[0].routes[0].access", "services: [{id: s, routes: [{id: r, access: {a: {}}}]}]"),
         ("groups[0].access", "groups: [{id: g, access: {grant: required}}]"),
-        ("consumers[0].access", "consumers: [{username: c, access: {limits: {}}}]"),
+        ("consumers[0].access", "consumers: [{username: c, access: {limit: {}}}]"),
     ],
 )
 def test_a_mistake_is_found_where_it_stands(place: str, text: str) -> None:

@@ -125,6 +125,20 @@ def test_what_may_be_used_once_is_used_up_by_the_first(run: Run) -> None:
     assert "actual    deny 401 replayed (the nonce was used before)" in result.output
 
 
+def test_a_limit_is_used_up_by_the_first(run: Run, tmp_path: Path) -> None:
+    """By `again`, beside what may be used once; the next example has it whole."""
+    limits = "\n    access: {limits: [{requests: 1, per: day}]}"
+    own = "    auth: {key-auth: {hide_credentials: true}}"
+    other = tmp_path / "other.yaml"
+    other.write_text(DOCUMENT.replace(own, own + limits))
+    request = "{url: https://api.example.com/signed, headers: {x-nonce: n1}}"
+    plain = only("allow alice", more=", as: alice, again: deny 429 too_many_requests")
+    signed = only("allow alice/mac", request, ", as: alice, again: deny replayed")
+    result = run(plain + plain + signed, "--document", str(other))
+
+    assert result.exit_code == 0, result.output
+
+
 def test_the_explanation_is_of_the_request_that_was_sent(run: Run) -> None:
     """Not of one that comes after it: its nonce was not used up then."""
     result = run(only("deny", "/signed", ", as: alice"))

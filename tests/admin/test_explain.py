@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,13 +13,17 @@ from hypothesis import strategies as st
 
 from authz import document, signing
 from authz.admin.explain import Step, difference, explain
+from authz.admin.reading import Reading
 from authz.contracts import StoreDown
 from authz.pipeline import decide
+from authz.quotas import Quota, Spent
 from authz.routes import RouteTable
-from authz.values import Allow, Headers, Request
+from authz.values import Allow, Headers, Once, Request
 from tests.admin.test_commands import Shell
+from tests.support.checks import check
 from tests.support.memory import Memory, MemoryLookup
 from tests.support.valkey import Valkey
+from tests.support.workers import apply, catalog, running
 
 DOCUMENT = document.parse(
     """
@@ -48,6 +54,12 @@ class Looking(Memory):
 class LookingUp(MemoryLookup):
     def claim(self, nonce: str, seconds: int) -> bool:
         return nonce not in self._memory.nonces
+
+    def spend(self, quotas: Sequence[Quota], onces: Sequence[Once]) -> Spent:
+        before = set(self._memory.nonces), dict(self._memory.counters)
+        spent = super().spend(quotas, onces)
+        self._memory.nonces, self._memory.counters = before
+        return spent
 
 
 MEMORY = Looking().load(DOCUMENT)
@@ -141,6 +153,36 @@ def test_a_nonce_that_was_used() -> None:
     found = list(explain(request, ROUTES, memory))
 
     assert found[2].outcome == "refused: replayed"
+
+
+def test_what_a_limit_would_do(store: Valkey) -> None:
+    """By the store's own count, of which it takes nothing; an allow and a refusal alike name the
+    limit."""
+    apply(
+        store.url,
+        """
+services: [{id: s, auth: {key-auth: {}}, access: {limits: [{requests: 2, per: hour}]}}]
+consumers: [{username: ann, credentials: [{key-auth: {key: k}}]}]
+""",
+    )
+    commands = catalog(store.url)
+    routes = RouteTable(document.decode(commands.policy()))
+    request = Request("GET", "/x", "", Headers([("apikey", "k")]), "h", at=AT)
+
+    def decision() -> Step:
+        no_key_sets: Any = None
+        return list(explain(request, routes, Reading(commands, no_key_sets)))[-1]
+
+    for _ in "ab":
+        assert decision().outcome == "allowed"
+        told = "service/consumer/hour: 1 of 2 left, whole again in 3600 s"
+        assert ("limit", told) in decision().notes
+    with running(store.url) as worker:
+        asked = [worker.ask(check("/x", ("apikey", "k"))).outcome for _ in range(3)]
+    assert asked == ["allow", "allow", "deny"]
+    assert decision().outcome == "429, refused: too_many_requests"
+    assert {"limit": "service/consumer/hour"}.items() <= dict(decision().notes).items()
+    assert "retry-after" in dict(decision().notes)
 
 
 def test_a_request_without_a_route() -> None:

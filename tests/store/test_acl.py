@@ -11,8 +11,10 @@ import pytest
 from authz.admin import credentials
 from authz.admin.catalog import Silent
 from authz.contracts import StoreDown
+from authz.quotas import Quota
 from authz.secrets import KeyRing
-from authz.store import presence
+from authz.store import counting, presence
+from authz.store.counting import SPEND
 from authz.store.keys import Keys
 from authz.store.redis import RedisStore
 from authz.store.target import Target
@@ -34,6 +36,8 @@ SERVE, ADMIN, ASKER = "authz-serve", "authz-admin", "authz-asker"
 IN_A_CLUSTER = ["+cluster|slots", "+exists", "+asking"]
 BEHIND_SENTINELS = ["+role"]
 KEYS = Keys("authz")
+QUOTA = Quota("c", 1, 3_600_000)
+NUMBERS = counting.arguments([], [QUOTA], [1])
 
 
 def give(node: Valkey, name: str, *more: str, without: str = "") -> None:
@@ -79,7 +83,9 @@ def test_everything_with_the_least_rights(
         assert worker.worker.store is not None
         lookup = worker.worker.store.waiting.within("")
         assert [lookup.claim("n", 60) for _ in "ab"] == [True, False]
+        assert [lookup.spend([QUOTA], []).refused for _ in "ab"] == [False, True]
     assert catalog(admin).is_claimed("", "n")
+    assert catalog(admin).standings("", [QUOTA]).refused
     catalog(admin).erase()
     assert catalog(admin).is_empty()
     assert "canary" not in caplog.text
@@ -95,6 +101,10 @@ def test_each_right_of_serve_is_needed(users: Valkey, right: str) -> None:
         store.read([KEYS.epoch])
         store.claim(KEYS.nonce("", right), 60)
         store.clock(KEYS.changed)
+        store.delete([KEYS.nonce("", right)])
+        users.client().script_flush()
+        assert counting.result(store.evaluate(SPEND, [KEYS.counter("", "c")], NUMBERS))[1]
+        assert counting.result(store.evaluate(SPEND, [KEYS.counter("", "c")], NUMBERS))[1]
         store.note({KEYS.used("", "alice", "key"): b"60"}, 60)
         presence.report(store, KEYS, "worker", KeyRing.parse(RING), watched=True)
         assert store.told(KEYS.workers)
@@ -113,6 +123,7 @@ def test_each_right_of_the_commands_is_needed(users: Valkey, right: str) -> None
     def everything() -> None:
         apply(admin)
         catalog(admin).is_claimed("", "n")
+        catalog(admin).standings("", [QUOTA])
         list(catalog(admin).last_used([("", "alice", "key")]))
         catalog(admin).workers()
         catalog(admin).erase()

@@ -16,9 +16,11 @@ from authz.admin import credentials
 from authz.admin.catalog import Silent
 from authz.contracts import StoreDown
 from authz.pb.external_auth_pb2 import CheckRequest
+from authz.quotas import Quota
 from authz.store.keys import Keys
 from authz.store.redis import RedisStore, Writes
 from authz.store.target import Target
+from authz.values import Deny, Once
 from tests.store.test_redis import TIMEOUT, store_at
 from tests.support.checks import check
 from tests.support.cluster import Cluster, ask
@@ -29,6 +31,7 @@ from tests.support.workers import Running, apply, catalog, running
 KEYS = Keys("authz")
 #: A crowded test machine is no reason for a fault.
 PATIENT = 300
+REPLAY = Deny("replayed", 401, "")
 ALICE, BOB = (check("/ip", ("apikey", f"{name}-key")) for name in ("alice", "bob"))
 
 
@@ -123,6 +126,38 @@ def test_records_in_one_slot_and_nonces_in_all(cluster: Cluster, worker: Running
     held = {node.port: len(ask(node, "KEYS", "authz~nonce:*")) for node in cluster.nodes[:3]}
     assert sum(held.values()) == 30
     assert all(held.values()), held
+
+
+def test_limits_in_one_slot_of_their_own(cluster: Cluster, worker: Running) -> None:
+    """Exactly so many, from several threads; a replay takes nothing, and what is refused may be
+    sent again, though nonces are elsewhere."""
+    store = worker.worker.store
+    assert store is not None
+    waiting, let_in = store.waiting, []
+    hour, day = Quota("service/s/hour", 20, 3_600_000), Quota("consumer/c/day", 50, 86_400_000)
+
+    def run(thread: int) -> None:
+        for number in range(12):
+            once = Once(f"limit-{thread}-{number}", 60, REPLAY)
+            let_in.append(not waiting.within("").spend([day, hour], [once]).refused)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(let_in) == 20
+    lookup, used, fresh = (
+        waiting.within(""),
+        *(Once(f"limit-{name}", 60, REPLAY) for name in ("0-0", "fresh")),
+    )
+    assert [lookup.spend([day], each).replayed for each in ([used], [fresh, used])] == [0, 1]
+    [standing] = lookup.spend([day], [fresh]).standings
+    assert standing is not None
+    assert standing.remaining == 29
+    held = [len(ask(node, "KEYS", "authz~nonce:*limit-*")) for node in cluster.nodes[:3]]
+    assert sum(held) == 21
+    assert all(held)
 
 
 def test_a_primary_dies(cluster: Cluster, worker: Running) -> None:

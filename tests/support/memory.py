@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -12,8 +13,9 @@ from authz.contracts import Fault
 from authz.document import ConsumerEntry, Document, credential_id, draft_of
 from authz.hashes import verify_password
 from authz.jose.key_set import KeySet
+from authz.quotas import Quota, Spent, reckon
 from authz.secrets import KeyRing, KeyRingVault
-from authz.values import Consumer, Credential
+from authz.values import Consumer, Credential, Once
 
 RING = KeyRing.parse("k1:" + base64.b64encode(bytes(range(32))).decode())
 #: The least that argon2 computes: tests make thousands.
@@ -40,6 +42,9 @@ class Memory:
         self.consumers: dict[tuple[str, str], Consumer] = {}
         self.credentials: dict[tuple[str, str, str], Credential] = {}
         self.nonces: set[str] = set()
+        #: What limits count, and their clock in milliseconds.
+        self.counters: dict[tuple[str, str], tuple[int, int]] = {}
+        self.milliseconds = 0
         #: Credentials that proved themselves.
         self.used: dict[int, Credential] = {}
         self.remembered: dict[tuple[str, str], Any] = {}
@@ -122,6 +127,20 @@ class MemoryLookup:
         fresh = nonce not in self._memory.nonces
         self._memory.nonces.add(nonce)
         return fresh
+
+    def spend(self, quotas: Sequence[Quota], onces: Sequence[Once]) -> Spent:
+        memory = self._memory
+        used = [index for index, once in enumerate(onces) if once.nonce in memory.nonces]
+        if used:
+            return Spent((), used[0])
+        names = [(self._tenant, quota.name) for quota in quotas]
+        counts = [memory.counters.get(name) for name in names]
+        found = [reckon(*each, memory.milliseconds) for each in zip(quotas, counts, strict=True)]
+        spent = Spent([standing for standing, _ in found])
+        if not spent.refused:
+            memory.nonces.update(once.nonce for once in onces)
+            memory.counters.update(zip(names, (count for _, count in found), strict=True))
+        return spent
 
     def recall(self, secret: str) -> Any | None:
         return self._memory.remembered.get((self._tenant, secret))
