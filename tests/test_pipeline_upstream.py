@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from authz.denials import SPOOFED
-from authz.pipeline import ALWAYS, printable
+from authz.telling import ALWAYS, printable
 from authz.values import Allow
 from tests.support.gateway import Gateway, ask, upstream
 from tests.support.people import CONSUMERS, SERVICES, basic, key

@@ -13,9 +13,10 @@ from msgspec import Struct
 from authz import reasons
 from authz.access import RULES
 from authz.admin.discretion import STRING_TO_SIGN, Discretion
+from authz.callers import identify
 from authz.contracts import Fault, Lookup, Lookups, Scheme
 from authz.denials import Foreign
-from authz.pipeline import decide, identify
+from authz.pipeline import decide
 from authz.routes import Route, RouteTable
 from authz.values import Allow, Answer, Denied, Deny, Request
 

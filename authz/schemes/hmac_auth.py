@@ -105,7 +105,7 @@ class HmacAuth(Settings, frozen=True):
         **REASONS,
     }
 
-    @property
+    @cached_property
     def legacy(self) -> bool:
         return self.profile == "apisix-3.9"
 

@@ -11,7 +11,7 @@ carries the result.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import hmac
 import re
@@ -48,9 +48,10 @@ def string_to_sign(
     """What the signature covers. A name without a value adds nothing."""
     lines = [key_id]
     for name in names:
-        text = f"{method} {target}" if name == REQUEST_TARGET else value(name)
-        if text is not None:
-            lines.append(text if name == REQUEST_TARGET else f"{name}: {text}")
+        if name == REQUEST_TARGET:
+            lines.append(f"{method} {target}")
+        elif (text := value(name)) is not None:
+            lines.append(f"{name}: {text}")
     return "\n".join(lines) + "\n"
 
 
@@ -72,7 +73,7 @@ def digest(body: bytes) -> str:
 
 
 def encoded(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+    return binascii.b2a_base64(data, newline=False).decode()
 
 
 def sign(
