@@ -164,6 +164,8 @@ class Stack:
         return [
             *("--listen", layout.listen, "--workers", str(layout.workers)),
             *("--metrics-listen", layout.metrics),
+            # A check leaves nothing behind, and a note of a use outlives what was used.
+            *(("--last-used-seconds", "0") if self._options.check else ()),
         ]
 
     def _authz(self, *words: str) -> str:
