@@ -99,14 +99,22 @@ def test_no_secret_is_reported(name: str, tmp_path: Path) -> None:
         ("apisix", "left", "59 consumers[5].plugins.key-auth: credential "
          "not-a-name-fa8664/key-auth: consumer 'jack' has the same already"),
         ("apisix", "other", "65 upstreams: does not say who may call"),
+        ("apisix", "took", "37 services[0].plugins.attach-consumer-label: as labels that the"),
+        ("apisix", "left", "37 services[0].plugins.limit-req: is not taken over"),
+        ("apisix", "took", "38 services[0].plugins.limit-count: as limits"),
+        ("apisix", "changed", "49 consumers[0].plugins.limit-count: the limit of a route is met, "
+         "too; there this one stood in its place; counts for all workers together"),
+        ("kong", "left", "10 services[0].plugins[1]: nothing is counted by path here: so this is "
+         "not limited"),
+        ("kong", "changed", "37 services[1].routes[1].plugins[2]: a window begins with the first"),
         ("adc", "left", "17 services[0].routes[1]: /orders/:id: a path with parameters"),
         ("adc", "left", "32 consumers[0].credentials[2].config: jwe-decrypt is no scheme"),
         ("kong", "left", "23 services[0].routes[2]: ~/invoices/\\d+$: an expression"),
         ("kong", "changed", "30 services[1].routes[0].plugins[0]: clients sign otherwise"),
-        ("kong", "left", "55 consumers[0].basicauth_credentials[1]: the password is a hash that "
+        ("kong", "left", "56 consumers[0].basicauth_credentials[1]: the password is a hash that "
          "cannot be verified here: give its owner another one: authz credential issue alice"),
-        ("kong", "left", "58 consumers[0].jwt_secrets[1]: credential alice/jwt-auth-2: its secret"),
-        ("kong", "changed", "67 consumers[1].plugins[0]: as a consumer that is disabled"),
+        ("kong", "left", "59 consumers[0].jwt_secrets[1]: credential alice/jwt-auth-2: its secret"),
+        ("kong", "changed", "68 consumers[1].plugins[0]: as a consumer that is disabled"),
     ],
 )  # fmt: skip
 def test_what_became_of_a_line_is_said(name: str, word: str, line: str) -> None:

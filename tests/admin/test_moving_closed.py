@@ -165,6 +165,27 @@ def test_kongs_plugins(plugins: str, expected: object, tmp_path: Path) -> None:
     assert policies(document) == {"/x/*": expected}
 
 
+def test_kongs_own_guards_are_not_lost(tmp_path: Path) -> None:
+    """Of a consumer or a group, also where they are for one service alone."""
+    guard = "name: ip-restriction, config: {allow: [10.0.0.0/8]}"
+    document, report = moved(
+        tmp_path,
+        "_format_version: '3.0'\nconsumers:\n"
+        f"  - {{username: a, plugins: [{{{guard}}}]}}\n"
+        "  - {username: b, groups: [{name: g}]}\n"
+        "  - {username: c}\n"
+        "  - {username: d, plugins: [{name: rate-limiting-advanced}]}\n"
+        f"consumer_groups: [{{name: g, plugins: [{{{guard}}}]}}]\n"
+        f"plugins: [{{{guard}, consumer: c, service: s}}]\n",
+    )
+
+    assert [each.get("disabled", False) for each in document["consumers"]] == [
+        *(True, True, True),
+        False,
+    ]
+    assert report.counts()["left"] == 4
+
+
 def test_kongs_hashed_passwords_are_known(tmp_path: Path) -> None:
     """By their form, or because the file says that nothing is to be hashed any more."""
     text = (

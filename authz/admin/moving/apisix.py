@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from authz.admin.moving.apisix_auth import MISSING, InForce, Plugins, in_force
+from authz.admin.moving.apisix_auth import MISSING, PROFILE, InForce, Plugins, in_force
 from authz.admin.moving.apisix_people import take_people
 from authz.admin.moving.names import plain_name_of
 from authz.admin.moving.people import People
@@ -17,9 +17,7 @@ from authz.admin.moving.report import Path, Report
 from authz.admin.moving.routing import Routing
 from authz.admin.moving.source import Source, items, mapping, text, texts
 from authz.admin.moving.wanted import AS_IT_IS, Plain, Wanted
-from authz.schemes.settings import Profile
 
-PROFILE: Profile = "apisix-3.18"
 #: What a file of either kind may have at its top.
 KNOWN = {"routes", "services", "consumers", "consumer_groups", "plugin_configs", "global_rules"}
 #: Conditions of a route beside hosts, paths and methods.

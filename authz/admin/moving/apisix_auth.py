@@ -11,13 +11,20 @@ from typing import Any
 import msgspec
 
 from authz.access import RULES
+from authz.access.attach_consumer_label import AttachConsumerLabel
+from authz.admin.moving import apisix_limits
+from authz.admin.moving.limiting import Unsaid
 from authz.admin.moving.people import People
 from authz.admin.moving.report import Path, Report
 from authz.admin.moving.source import items, mapping
-from authz.admin.moving.wanted import NOBODY, Plain, Policy
-from authz.plain import place_first
+from authz.admin.moving.wanted import NOBODY, Limits, Plain, Policy
+from authz.document import decode
+from authz.plain import DocumentError, place_first
+from authz.routes import RouteTable
 from authz.schemes import SCHEMES
+from authz.schemes.settings import Profile
 
+PROFILE: Profile = "apisix-3.18"
 #: Plugins that say who is calling, in the order in which APISIX runs them.
 SCHEMES_THERE = ("hmac-auth", "basic-auth", "jwt-auth", "key-auth")
 MULTI = "multi-auth"
@@ -29,12 +36,11 @@ _GUARDS = {
     "dingtalk-auth", "feishu-auth", "forward-auth", "ip-restriction", "jwe-decrypt", "ldap-auth",
     "opa", "openid-connect", "saml-auth", "wolf-rbac",
 }  # fmt: skip
-#: Plugins that refuse requests for another reason than who sends them, or tell who that is.
+#: Plugins that refuse requests for another reason than who sends them.
 _FILTERS = {
-    "attach-consumer-label", "csrf", "limit-conn", "limit-count", "limit-req",
-    "referer-restriction", "ua-restriction",
-    "uri-blocker",
+    "csrf", "limit-conn", "limit-req", "referer-restriction", "ua-restriction", "uri-blocker",
 }  # fmt: skip
+_LABEL = AttachConsumerLabel.kind
 
 #: Plugins in force, each with where it stands.
 InForce = dict[str, tuple[Path, Plain]]
@@ -60,7 +66,7 @@ class Plugins:
         self._report = report
         self._people = people
         self._made: dict[tuple[Path, str], Plain | None] = {}
-        self._told: set[Path] = set()
+        self._told: set[tuple[Path, str]] = set()
 
     def policy(self, plugins: InForce, whose: Path) -> Policy:
         """What all of these ask; nobody passes where one cannot be asked for."""
@@ -68,14 +74,30 @@ class Plugins:
         auth = self._auth(plugins)
         if whole and MULTI not in plugins and not plugins.keys() & set(SCHEMES_THERE):
             self._report.left(whose, "nobody is asked who they are: here it admits nobody")
-        return Policy(auth, access) if whole and auth is not None else NOBODY
+        if not whole or auth is None:
+            return NOBODY
+        if _LABEL in plugins:
+            access |= self._label(*plugins[_LABEL], auth)
+        limits = access.pop("limits", None)
+        place = plugins[apisix_limits.KIND][0] if limits else ()
+        return Policy(auth, access, Limits(place, limits) if limits else None)
 
-    def access(self, plugins: InForce) -> tuple[Plain, bool]:
-        """(rules, whether they are all that was asked for beside who is calling)."""
+    def access(
+        self, plugins: InForce, whose: apisix_limits.Whose = "service"
+    ) -> tuple[Plain, bool]:
+        """(rules and limits, whether these are all the rules that were asked for beside who is
+        calling). A limit that is left closes nothing: the same people call, more often."""
         access: Plain = {}
         whole = True
         for name, (at, settings) in plugins.items():
             if name in SCHEMES_THERE or name == MULTI:
+                continue
+            if name == apisix_limits.KIND:
+                access |= self._limits(at, settings, whose)
+                continue
+            if name == _LABEL:
+                if whose != "service":
+                    self._tell("left", at, "only services and routes tell labels here")
                 continue
             rule = self._rule(name, at, settings) if name in RULES else None
             if rule is not None:
@@ -98,6 +120,29 @@ class Plugins:
             return None
         self._tell("took", at, "as a rule of `access`")
         return own
+
+    def _limits(self, at: Path, settings: Plain, whose: apisix_limits.Whose) -> Plain:
+        try:
+            made = apisix_limits.taken(settings, at, whose)
+        except Unsaid as error:
+            self._tell("left", at, f"{error}: so this is not limited")
+            return {}
+        why = "; ".join(made.changes)
+        self._tell("changed" if why else "took", at, why or "as limits")
+        return {"limits": made.limits}
+
+    def _label(self, at: Path, settings: Plain, auth: Plain) -> Plain:
+        """Nothing where a scheme of the route, or anything else, forbids one of the headers."""
+        made = {_LABEL: self._own(at, settings)}
+        route = {"id": "route", "match": {"path": "/*"}}
+        service = {"id": "service", "auth": auth, "access": made, "routes": [route]}
+        try:
+            RouteTable(decode({"profile": PROFILE, "services": [service]}))
+        except DocumentError as error:
+            self._tell("left", at, f"{str(error).rpartition(f'{_LABEL}.')[2]}: so it is not told")
+            return {}
+        self._tell("took", at, "as labels that the upstream is told")
+        return made
 
     # -- who is calling ----------------------------------------------------------------------------
 
@@ -157,6 +202,6 @@ class Plugins:
         return {name: value for name, value in settings.items() if name != "_meta"}
 
     def _tell(self, word: Any, at: Path, why: str) -> None:
-        if at not in self._told:
-            self._told.add(at)
+        if (at, word) not in self._told:
+            self._told.add((at, word))
             self._report.add(word, at, why)

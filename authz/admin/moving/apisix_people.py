@@ -63,7 +63,7 @@ class _Taken:
             made["labels"] = labels
         found = in_force((*at, "plugins"), own.get("plugins"), self._report)
         embedded = {name: found.pop(name) for name in SCHEMES_THERE if name in found}
-        access, whole = self._plugins.access(found)
+        access, whole = self._plugins.access(found, "consumer")
         if access:
             made["access"] = access
         if not whole or text(own.get("group_id")) in self._shut:
@@ -111,7 +111,7 @@ class _Taken:
     def group(self, at: Path, own: Plain) -> list[Plain]:
         name = text(own.get("id")) or text(own.get("name"))
         found = in_force((*at, "plugins"), own.get("plugins"), self._report)
-        access, whole = self._plugins.access(found)
+        access, whole = self._plugins.access(found, "group")
         if not whole:
             self._shut.add(name)
         made = self._group_id(at, name)

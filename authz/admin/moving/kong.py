@@ -11,7 +11,8 @@ import re
 from urllib.parse import quote
 
 from authz.admin.moving.kong_auth import InForce, Plugins
-from authz.admin.moving.kong_people import LISTS, Consumers, own_plugins
+from authz.admin.moving.kong_own import take_plugins
+from authz.admin.moving.kong_people import LISTS, Consumers, is_personal, scopes
 from authz.admin.moving.names import name_of
 from authz.admin.moving.people import People
 from authz.admin.moving.report import Path, Report
@@ -52,15 +53,14 @@ def move(source: Source, report: Report) -> Plain:
     )
     consumers.take(plain)
     services = _Services(plain, consumers, report).taken()
-    for at, owner, plugin in own_plugins(plain):
-        if owner and plugin.get("name") == "request-termination" and plugin.get("enabled", True):
-            consumers.disable(owner)
-            report.changed(at, "as a consumer that is disabled")
-        else:
-            report.left(at, f"{text(plugin.get('name'))} of a consumer or a group")
+    groups = take_plugins(plain, consumers, report)
     for name in plain.keys() - LISTS - _SILENT - {"services", "routes", "plugins"}:
         report.other((name,), "does not say who may call")
-    return {"services": services, "consumers": people.consumers()}
+    return {
+        "services": services,
+        **({"groups": groups} if groups else {}),
+        "consumers": people.consumers(),
+    }
 
 
 def _encoded(plain: Plain) -> bool:
@@ -124,17 +124,10 @@ class _Services:
         return self._routing.services()
 
     def _scoped(self, at: Path, plugin: Plain) -> None:
-        """A plugin at the top: of everything, or of what it names."""
-        scopes = {
-            name: text(own.get("name")) or text(own.get("username")) or text(own.get("id"))
-            if (own := mapping(plugin.get(name)))
-            else text(plugin.get(name))
-            for name in ("service", "route", "consumer", "consumer_group")
-        }
-        named = [(scope, name) for scope, name in scopes.items() if name]
-        if any(scope.startswith("consumer") for scope, _ in named):
-            self._report.left(at, f"{text(plugin.get('name'))} of a consumer or a group")
+        """A plugin at the top: of everything, or of the service or route that it names."""
+        if is_personal(plugin):
             return
+        named = scopes(plugin)
         self._put(self._apart.setdefault(named[-1] if named else ("", ""), {}), at, plugin)
 
     def _put(self, found: InForce, at: Path, plugin: Plain) -> None:

@@ -12,24 +12,25 @@ from typing import Any
 import msgspec
 
 from authz.access import RULES
-from authz.admin.moving.kong_schemes import SCHEMES_THERE
+from authz.admin.moving import kong_limits
+from authz.admin.moving.kong_schemes import SCHEMES_THERE, Tell
+from authz.admin.moving.limiting import Unsaid
 from authz.admin.moving.names import id_of
 from authz.admin.moving.report import Path, Report
 from authz.admin.moving.source import texts
-from authz.admin.moving.wanted import NOBODY, Plain, Policy
+from authz.admin.moving.wanted import NOBODY, Limits, Plain, Policy
 from authz.plain import place_first
 from authz.schemes import SCHEMES
 
 #: Plugins without whose check nobody may pass: that cannot be made here.
-_GUARDS = {
+GUARDS = {
     "acl", "header-cert-auth", "ip-restriction", "jwt-signer", "ldap-auth", "ldap-auth-advanced",
     "mtls-auth", "oauth2", "oauth2-introspection", "opa", "openid-connect", "request-termination",
     "saml", "session", "vault-auth", "upstream-oauth",
 }  # fmt: skip
 #: Plugins that refuse requests for another reason than who sends them.
 _FILTERS = {
-    "bot-detection", "rate-limiting", "rate-limiting-advanced", "request-size-limiting",
-    "response-ratelimiting",
+    "bot-detection", "rate-limiting-advanced", "request-size-limiting", "response-ratelimiting",
 }  # fmt: skip
 _RESTRICTION = "consumer-restriction"
 _LAST = "the anonymous consumer is for those who send no credential, not for wrong ones"
@@ -55,12 +56,12 @@ class Plugins:
         access: Plain = {}
         whole = True
         for name, (at, settings) in plugins.items():
-            if name in SCHEMES_THERE:
+            if name in SCHEMES_THERE or name == kong_limits.KIND:
                 continue
             if name == "acl" and _RESTRICTION in RULES:
                 access[_RESTRICTION] = self._acl(at, settings)
                 whole = whole and access[_RESTRICTION] is not None
-            elif name in _GUARDS:
+            elif name in GUARDS:
                 whole = False
                 self._tell("left", at, "cannot be asked for here: what it guards admits nobody")
             elif name in _FILTERS:
@@ -70,7 +71,16 @@ class Plugins:
         auth = self._auth(plugins)
         if whole and not plugins.keys() & SCHEMES_THERE.keys():
             self._report.left(whose, "nobody is asked who they are: here it admits nobody")
-        return Policy(auth, access) if whole and auth is not None else NOBODY
+        limits = self._limits(plugins)
+        return Policy(auth, access, limits) if whole and auth is not None else NOBODY
+
+    def _limits(self, plugins: InForce) -> Limits | None:
+        """One that is left closes nothing: without it the same people call, more often."""
+        if kong_limits.KIND not in plugins:
+            return None
+        at, settings = plugins[kong_limits.KIND]
+        made = limits_of(settings, at, self._tell, personal=False)
+        return Limits(at, made) if made else None
 
     def _acl(self, at: Path, settings: Plain) -> Plain | None:
         lists = {"allow": "whitelist", "deny": "blacklist"}
@@ -138,6 +148,17 @@ class Plugins:
         if (at, why) not in self._told:
             self._told.add((at, why))
             self._report.add(word, at, why)
+
+
+def limits_of(settings: Plain, at: Path, tell: Tell, *, personal: bool) -> list[Plain]:
+    """What rate-limiting says, reported; nothing where it cannot be said."""
+    try:
+        made = kong_limits.taken(settings, routed="routes" in at, personal=personal)
+    except Unsaid as error:
+        tell("left", at, f"{error}: so this is not limited")
+        return []
+    tell("changed", at, "; ".join(made.changes))
+    return made.limits
 
 
 def _any(members: list[Plain]) -> Plain:

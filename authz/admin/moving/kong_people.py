@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from authz.admin.moving.names import id_of
 from authz.admin.moving.people import People
 from authz.admin.moving.report import Path, Report
-from authz.admin.moving.source import items, text, texts
+from authz.admin.moving.source import items, mapping, text, texts
 from authz.admin.moving.wanted import Plain
 
 _SHA1 = re.compile(r"[0-9a-fA-F]{40}")
@@ -65,13 +65,17 @@ class Consumers:
 
     def name_of(self, reference: str) -> str:
         """What a consumer is called here who is meant by a name or an id; empty for nobody."""
-        made = self._people.find(self._names.get(reference, reference))
+        made = self.find(reference)
         return str(made["username"]) if made is not None else ""
 
-    def disable(self, reference: str) -> None:
-        made = self._people.find(self._names.get(reference, reference))
-        if made is not None:
-            made["disabled"] = True
+    def find(self, reference: str) -> Plain | None:
+        """A consumer, to be changed, who is meant by a name or an id."""
+        return self._people.find(self._names.get(reference, reference))
+
+    def members(self, group: str) -> list[Plain]:
+        """The consumers of a group, to be changed."""
+        name = id_of(group)
+        return [each for each in self._people.consumers() if name in each.get("groups", ())]
 
     def _consumer(self, at: Path, own: Plain) -> None:
         name = text(own.get("username")) or text(own.get("custom_id"))
@@ -99,7 +103,7 @@ class Consumers:
         if field == "acls":
             self._join(at, text(own.get("group")), owner)
             return
-        made = self._people.find(self._names.get(owner, owner))
+        made = self.find(owner)
         if made is None:
             self._report.left(at, f"there is no consumer {owner!r}")
             return
@@ -132,7 +136,7 @@ class Consumers:
             given["base64_secret"] = True
 
     def _join(self, at: Path, group: str, owner: str) -> None:
-        made = self._people.find(self._names.get(owner, owner))
+        made = self.find(owner)
         if made is None or not group:
             self._report.left(at, f"there is no consumer {owner!r}, or no group")
             return
@@ -151,12 +155,34 @@ def _reference(written: object) -> str:
     return text(written)
 
 
-def own_plugins(plain: Plain) -> Iterator[tuple[Path, str, Plain]]:
-    """The plugins of consumers and groups: (where, whose, plugin). Whose is empty for a group."""
+#: What a plugin may be for.
+_SCOPES = ("service", "route", "consumer", "consumer_group")
+
+
+def scopes(plugin: Plain) -> list[tuple[str, str]]:
+    """What a plugin is for: `("service", "orders")`; nothing for everything."""
+    found = []
+    for kind in _SCOPES:
+        own = mapping(plugin.get(kind))
+        name = text(own.get("name")) or text(own.get("username")) or text(own.get("id"))
+        found.append((kind, name if own else text(plugin.get(kind))))
+    return [(kind, name) for kind, name in found if name]
+
+
+def own_plugins(plain: Plain) -> Iterator[tuple[Path, list[tuple[str, str]], Plain]]:
+    """The plugins of consumers and groups: (where, of whom and of what else, plugin)."""
     for at, own in items(plain.get("consumers"), ("consumers",)):
         name = text(own.get("username")) or text(own.get("custom_id"))
         for path, plugin in items(own.get("plugins"), (*at, "plugins")):
-            yield path, name, plugin
+            yield path, [("consumer", name), *scopes(plugin)], plugin
     for at, own in items(plain.get("consumer_groups"), ("consumer_groups",)):
         for path, plugin in items(own.get("plugins"), (*at, "plugins")):
-            yield path, "", plugin
+            yield path, [("consumer_group", text(own.get("name"))), *scopes(plugin)], plugin
+    for at, plugin in items(plain.get("plugins"), ("plugins",)):
+        if is_personal(plugin):
+            yield at, scopes(plugin), plugin
+
+
+def is_personal(plugin: Plain) -> bool:
+    """Whether a plugin at the top of a file is for a consumer or a group."""
+    return any(kind.startswith("consumer") for kind, _ in scopes(plugin))

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from authz.admin.moving.names import id_of, is_host
-from authz.admin.moving.report import Report, shown
+from authz.admin.moving.report import Path, Report, shown
 from authz.admin.moving.wanted import NOBODY, Made, Plain, Policy, Wanted
 from authz.routes import canonical_path
 from authz.values import Denied
 
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
+#: What becomes one service: a service of the source, its hosts, and where its limits stand.
+_Key = tuple[str, tuple[str, ...], Path | None]
 
 
 class Routing:
@@ -23,8 +25,8 @@ class Routing:
         self._waiting: list[Wanted] = []
         #: Routes for hosts that cannot be matched: which of the others these are is not known.
         self._anywhere: list[Wanted] = []
-        self._services: dict[tuple[str, tuple[str, ...]], list[Made]] = {}
-        self._ids: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+        self._services: dict[_Key, list[Made]] = {}
+        self._ids: dict[_Key, set[str]] = {}
         self._taken: dict[tuple[str, str], list[Made]] = {}
 
     def add(self, wanted: Wanted) -> None:
@@ -61,7 +63,7 @@ class Routing:
             for number, path in enumerate(wanted.paths):
                 self._place(wanted, path, number)
         self._waiting.clear()
-        return [self._service(name, hosts, made) for (name, hosts), made in self._named()]
+        return [self._service(name, hosts, made) for name, hosts, made in self._named()]
 
     def _place(self, wanted: Wanted, path: str, number: int) -> None:
         try:
@@ -101,6 +103,8 @@ class Routing:
         first = shown(others[0].at)
         if same:
             self._report.changed(wanted.at, f"{path}: {first} asks the same, and stands for both")
+            if any(each.policy.counted != wanted.policy.counted for each in others):
+                self._report.left(wanted.at, f"{path}: the limits are those of {first}")
         else:
             self._report.left(
                 wanted.at,
@@ -125,9 +129,12 @@ class Routing:
         methods: frozenset[str],
         policy: Policy,
     ) -> None:
-        routes = self._services.setdefault((wanted.service, hosts), [])
+        key = wanted.service, hosts, policy.counted
+        if policy.auth is None:  # it is in any service of these hosts
+            key = next((other for other in self._services if other[:2] == key[:2]), key)
+        routes = self._services.setdefault(key, [])
         identifier = id_of(wanted.id if number == 0 else f"{wanted.id}-{number + 1}")
-        ids = self._ids.setdefault((wanted.service, hosts), set())
+        ids = self._ids.setdefault(key, set())
         while identifier in ids:
             identifier = id_of(f"{identifier[:60]}-b")
         ids.add(identifier)
@@ -138,21 +145,23 @@ class Routing:
 
     # -- as a document has it ----------------------------------------------------------------------
 
-    def _named(self) -> Iterable[tuple[tuple[str, tuple[str, ...]], list[Made]]]:
-        """By the ids that they get: a service whose routes have several sets of hosts is several
-        services."""
+    def _named(self) -> Iterable[tuple[str, tuple[str, ...], list[Made]]]:
+        """By the ids that they get: a service whose routes have several sets of hosts, or of
+        limits, is several services."""
         taken: set[str] = set()
-        for (service, hosts), made in self._services.items():
-            name = id_of(service)
-            if name in taken:
-                name = id_of(
-                    f"{service}-{hosts[0].replace('*', 'any')}" if hosts else f"{service}-all"
-                )
-                if name in taken:
-                    name = id_of(f"{service} {' '.join(hosts)}")
-                self._report.changed(made[0].at, f"its hosts are not the others': service {name}")
+        counted: dict[Path, list[str]] = {}
+        for (service, hosts, at), made in self._services.items():
+            name = next(name for name in _names(service, hosts, at, made) if name not in taken)
+            if name != id_of(service):
+                why = "its hosts, or its limits, are not the others'"
+                self._report.changed(made[0].at, f"{why}: service {name}")
             taken.add(name)
-            yield (name, hosts), made
+            if at is not None:
+                counted.setdefault(at, []).append(name)
+            yield name, hosts, made
+        for at, names in counted.items():
+            if len(names) > 1:
+                self._report.changed(at, f"counts apart for each of {', '.join(names)}")
 
     def _service(self, name: str, hosts: tuple[str, ...], made: list[Made]) -> Plain:
         service: Plain = {"id": name}
@@ -162,6 +171,9 @@ class Routing:
         shared = policies[0] if all(each == policies[0] for each in policies) else None
         if shared is not None:
             service.update(_asked(shared))
+        limits = next((each.limits for each in policies if each.counted is not None), None)
+        if limits is not None:
+            service["access"] = {**service.get("access", {}), "limits": limits.limits}
         service["routes"] = [_route(each, whole=shared is None) for each in made]
         return service
 
@@ -171,6 +183,18 @@ def _route(made: Made, *, whole: bool) -> Plain:
     if made.methods:
         match["methods"] = sorted(made.methods)
     return {"id": made.id, "match": match, **(_asked(made.policy) if whole else {})}
+
+
+def _names(
+    service: str, hosts: tuple[str, ...], at: Path | None, made: list[Made]
+) -> Iterable[str]:
+    """What a service may be called, the simplest first; the last ones are nobody else's."""
+    yield id_of(service)
+    yield id_of(f"{service}-{hosts[0].replace('*', 'any')}" if hosts else f"{service}-all")
+    if at is not None:
+        yield id_of(f"{service}-{made[0].id}")
+    yield id_of(f"{service} {' '.join(hosts)}")
+    yield id_of(f"{service} {' '.join(hosts)} {shown(at or ())}")
 
 
 def _asked(policy: Policy) -> Plain:

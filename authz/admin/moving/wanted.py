@@ -11,11 +11,26 @@ Plain = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What is counted together for all routes that are under the same place of the source."""
+
+    at: Path
+    limits: list[Plain]
+
+
+@dataclass(frozen=True)
 class Policy:
-    """What a route asks of callers; without `auth` it admits nobody."""
+    """What a route asks of callers; without `auth` it admits nobody. Its limits are no part of what
+    makes two of them the same: they say how often, not who."""
 
     auth: Plain | None = None
     access: Plain = field(default_factory=dict)
+    limits: Limits | None = field(default=None, compare=False)
+
+    @property
+    def counted(self) -> Path | None:
+        """Where its limits stand."""
+        return self.limits.at if self.auth is not None and self.limits is not None else None
 
 
 NOBODY = Policy()
