@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import chain, groupby
 from operator import attrgetter
@@ -142,11 +143,10 @@ def apply(catalog: Catalog, made: Plan, progress: Progress = _quiet) -> None:
     """
     if not made.changes and made.version.raw is not None:
         return
-    version, written = made.version, 0
+    written = 0
     try:
-        for writes in _transactions(catalog, made):
-            version = catalog.commit(version, writes)
-            written += writes.size
+        for count in _written(catalog, made):
+            written += count
             progress("writing", written, made.changes, written)
     except (StoreConflict, StoreDown, KeyboardInterrupt) as error:
         if not written:
@@ -157,6 +157,28 @@ def apply(catalog: Catalog, made: Plan, progress: Progress = _quiet) -> None:
             f"{reason} when {written} of {made.changes} records were written, each of them whole: "
             "apply again to finish"
         ) from None
+
+
+def _written(catalog: Catalog, made: Plan) -> Iterator[int]:
+    """Commit one transaction after the other, and say how many records each had. While the store
+    works on one the next is made ready."""
+    waiting: tuple[Future[Version], int] | None = None
+    version = made.version
+    with ThreadPoolExecutor(1) as store:
+        try:
+            for writes in _transactions(catalog, made):
+                if waiting is not None:
+                    version = waiting[0].result()
+                    yield waiting[1]
+                waiting = store.submit(catalog.commit, version, writes), writes.size
+            if waiting is not None:
+                waiting[0].result()
+                yield waiting[1]
+        except KeyboardInterrupt:
+            # What is on its way is written, or not: to be told rightly it is waited for.
+            if waiting is not None and waiting[0].exception() is None:
+                yield waiting[1]
+            raise
 
 
 def _transactions(catalog: Catalog, made: Plan) -> Iterator[Writes]:
