@@ -234,24 +234,13 @@ class Catalog:
         raise StoreConflict("the store keeps changing; try again")
 
     def erase(self) -> None:
-        """Delete every record of this namespace, and what workers noted of them. What ends by
-        itself soon, nonces and the counts of limits, is left to it."""
-        version, keys = self.version(), self.keys
+        """Delete every record of this namespace. What workers noted, nonces and counts are no
+        records, and end by themselves."""
+        version = self.version()
         for names in self.names():
-            accounts = self.accounts(names).values()
-            version = self.write(version, removal(accounts))
-            noted = [keys.used(*name) for account in accounts for name in _names(account)]
-            if noted:
-                self._store.delete(noted)
+            version = self.write(version, removal(self.accounts(names).values()))
+        keys = self.keys
         self._store.delete([keys.config, keys.epoch, keys.consumers, keys.changed])
-        self._store.delete([keys.workers])
-
-
-def _names(account: Account) -> Iterator[tuple[str, str, str]]:
-    """(tenant, username, id) of its credentials."""
-    consumer = account.consumer
-    for identifier in consumer.credentials:
-        yield consumer.tenant, consumer.username, identifier
 
 
 def removal(accounts: Iterable[Account]) -> Changes:

@@ -128,11 +128,9 @@ LEASED = Quota("l", 100, HOUR, lease=10)
 
 
 def test_a_leased_limit_errs_by_less_than_a_share_each(workers: list[Worker]) -> None:
-    """Never more than the limit, and never more calls than shares and last refusals."""
+    """Never more than the limit, however many ask at once."""
     let_in = hammer(workers, 60, lambda worker, _: worker.spend(LEASED))
     assert 100 - WORKERS * 9 <= let_in <= 100
-    asked = sum(worker.told.calls for worker in workers)
-    assert asked <= 10 + WORKERS * (THREADS + 1) + 2 * WORKERS * THREADS
 
 
 def test_a_share_is_served_from_memory(workers: list[Worker]) -> None:
