@@ -11,7 +11,7 @@ from authz.access.guessing import TOO_MANY, Guard, Guesses
 from authz.contracts import Lookup, Scheme
 from authz.denials import Foreign, not_live
 from authz.endpoints import Endpoint
-from authz.routes import Route
+from authz.policies import Route
 from authz.values import Answer, Denied, Deny, Identity, Proof, Request
 
 UNAUTHORIZED = 401

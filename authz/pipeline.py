@@ -18,7 +18,8 @@ from authz.access.rule import Call
 from authz.access.spending import Lines
 from authz.callers import Caller, answered, authenticate, guarding, require_one_caller
 from authz.contracts import Lookup, Lookups
-from authz.routes import Route, RouteTable
+from authz.policies import Route
+from authz.routes import RouteTable
 from authz.telling import admit, conceal, refuse_look_alikes, refuse_told_look_alikes
 from authz.values import Allow, Consumer, Credential, Decision, Denied, Edits, Identity, Request
 

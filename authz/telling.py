@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from authz import denials, forms
 from authz.callers import Caller
-from authz.routes import Route
+from authz.policies import Route
 from authz.schemes import places
 from authz.values import Allow, Denied, Edits, Identity, Place, Request, fold, raw
 

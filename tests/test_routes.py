@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authz.canonical import host_name
 from authz.denials import MALFORMED, NO_ROUTE, UNSAFE_PATH
 from authz.document import Document, decode, parse
 from authz.plain import DocumentError
-from authz.routes import RouteTable, host_name
+from authz.routes import RouteTable
 from authz.values import Denied, Deny, Request
 from tests.support.texts import wire_texts
 

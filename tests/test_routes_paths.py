@@ -10,10 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from authz.canonical import canonical_path
 from authz.denials import UNSAFE_PATH
 from authz.document import decode
 from authz.plain import DocumentError
-from authz.routes import RouteTable, canonical_path
+from authz.routes import RouteTable
 from authz.values import Denied, Request
 
 

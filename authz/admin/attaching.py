@@ -14,8 +14,8 @@ from authz.admin.examples import Caller
 from authz.admin.sign import SIGNERS, Wanted
 from authz.contracts import Scheme
 from authz.document import ConsumerEntry, credential_id, draft_of
+from authz.policies import Route
 from authz.references import Secret
-from authz.routes import Route
 from authz.signing.signed import Signed
 from authz.values import Headers, Request
 

@@ -17,7 +17,8 @@ from authz.callers import identify
 from authz.contracts import Fault, Lookup, Lookups, Scheme
 from authz.denials import Foreign
 from authz.pipeline import decide
-from authz.routes import Route, RouteTable
+from authz.policies import Route
+from authz.routes import RouteTable
 from authz.values import Allow, Answer, Denied, Deny, Request
 
 #: Characters of context around the first difference.

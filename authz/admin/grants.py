@@ -110,15 +110,18 @@ def approve(
     note: str = "",
     at: float,
 ) -> None:
-    """Say yes to what was asked for, within its own time or another. Raises `Unknown`."""
+    """Say yes to what was asked for, within its own time or another. Raises `Unknown`, and
+    `Refused` where both together leave no time."""
     begins, ends = validity.not_before, validity.expires_at
 
     def settle(grant: Grant) -> Grant:
+        first, last = begins or grant.not_before, ends or grant.not_after
+        _require_time(first, last)
         return msgspec.structs.replace(
             grant,
             state="approved",
-            not_before=begins or grant.not_before,
-            not_after=ends or grant.not_after,
+            not_before=first,
+            not_after=last,
             note=note or grant.note,
             changed_at=at,
         )
@@ -170,9 +173,13 @@ def _made(wanted: Wanted, validity: Validity, note: str, at: float) -> Grant:
     begins, ends = validity.not_before, validity.expires_at
     if len(note) > MAX_NOTE:
         raise Refused(f"a note is no longer than {MAX_NOTE} characters")
+    _require_time(begins, ends)
+    return Grant(wanted.service, wanted.route, wanted.stage, begins, ends, note=note, changed_at=at)
+
+
+def _require_time(begins: float, ends: float) -> None:
     if begins and ends and ends <= begins:
         raise Refused("a grant that ends before it begins")
-    return Grant(wanted.service, wanted.route, wanted.stage, begins, ends, note=note, changed_at=at)
 
 
 def _settle(

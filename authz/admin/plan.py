@@ -22,7 +22,8 @@ from authz.contracts import StoreDown
 from authz.document import Placed
 from authz.documents import Gateway
 from authz.plain import DocumentError
-from authz.routes import Known, RouteTable, known_routes, require_known
+from authz.policies import Known, known_routes, require_known
+from authz.routes import RouteTable
 from authz.store.redis import StoreConflict, Writes
 
 #: So many records are written all or nothing; more of them, so many at a time.

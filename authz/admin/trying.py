@@ -20,7 +20,8 @@ from authz.admin.offline import Offline
 from authz.admin.outcomes import Difference, Outcome, differences, outcome
 from authz.documents import load
 from authz.plain import DocumentError
-from authz.routes import Route, RouteTable, known_routes, require_known
+from authz.policies import Route, known_routes, require_known
+from authz.routes import RouteTable
 from authz.secrets import KeyRing
 from authz.values import Body, Denied, Headers, Request, raw
 

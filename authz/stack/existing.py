@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from authz import document
 from authz.admin.catalog import Catalog
 from authz.contracts import StoreDown
-from authz.routes import all_routes
+from authz.policies import all_routes
 from authz.secrets import KeyRingError, read_keyring
 from authz.stack.layout import Layout
 from authz.stack.processes import StackError

@@ -162,14 +162,7 @@ class RedisStore:
     def note(self, values: Mapping[str, bytes], seconds: int) -> None:
         """Write keys of one slot for so many seconds, at once and each for itself. Whether the
         store is there for requests is not judged by it."""
-        change = partial(_note, values, seconds)
-        server = self._topology.server(next(iter(values)))
-        try:
-            change(server)
-        except Redirected as hint:
-            if hint.asking:
-                raise
-            change(self._topology.follow(hint, server))
+        self._at(next(iter(values)), partial(_note, values, seconds))
 
     def clock(self, key: str) -> int:
         """The time by the clock of the server that holds `key`: microseconds since 1970."""
@@ -204,8 +197,12 @@ class RedisStore:
     ) -> None:
         """All or nothing, provided that `guard` still holds `expected`; `marks` are set last, the
         guard's new value among them. Raises `StoreConflict`."""
-        change = partial(_change, guard, expected, marks, writes)
-        server = self._topology.server(guard)
+        self._at(guard, partial(_change, guard, expected, marks, writes))
+
+    def _at(self, key: str, change: Callable[[Server], None]) -> None:
+        """Make a change of many keys on the server that holds `key`. A slot that is on its way to
+        another server takes none: single commands alone can ask there."""
+        server = self._topology.server(key)
         try:
             change(server)
         except Redirected as hint:

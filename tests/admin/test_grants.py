@@ -107,6 +107,10 @@ def test_what_nobody_can_call_cannot_be_granted(store_: Catalog, wanted: Wanted,
 def test_what_makes_no_sense_is_refused(store_: Catalog) -> None:
     with pytest.raises(Refused, match="ends before it begins"):
         grants.give(store_, ANN, SLOW, validity=Validity(20.0, 20.0), at=1.0)
+    grants.request(store_, ANN, SLOW, validity=Validity(20.0, 30.0), at=1.0)
+    with pytest.raises(Refused, match="ends before it begins"):
+        grants.approve(store_, ANN, SLOW, validity=Validity(expires_at=20.0), at=1.0)
+    assert [state for state, *_ in states(store_)] == ["requested"]
     with pytest.raises(Refused, match="no longer than"):
         grants.give(store_, ANN, SLOW, note="x" * (MAX_NOTE + 1), at=1.0)
     with pytest.raises(Refused, match="stage"):

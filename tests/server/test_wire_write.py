@@ -17,7 +17,7 @@ from authz.denials import GENERAL
 from authz.pb.base_pb2 import HeaderValueOption
 from authz.pb.external_auth_pb2 import CheckResponse
 from authz.pipeline import Verdict
-from authz.routes import Route
+from authz.policies import Route
 from authz.schemes.digested import Digested
 from authz.schemes.key_auth import KeyAuth
 from authz.server import wire

@@ -9,7 +9,7 @@ from dataclasses import replace
 from authz.admin.moving.names import id_of, is_host
 from authz.admin.moving.report import Path, Report, shown
 from authz.admin.moving.wanted import NOBODY, Made, Plain, Policy, Wanted
-from authz.routes import canonical_path
+from authz.canonical import canonical_path
 from authz.values import Denied
 
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
