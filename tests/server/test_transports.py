@@ -140,6 +140,8 @@ def test_a_deadline(asked: Asked, slow: Slow) -> None:
     queued = [asked.check.future(MESSAGE, timeout=0.5) for _ in range(2)]
 
     assert [ended(call) for call in (*running, *queued)] == [Code.DEADLINE_EXCEEDED] * 4
+    # The server is told on the same connection, before this is asked.
+    asked.health.Check(health_pb2.HealthCheckRequest(), timeout=20)
     slow.gate.set()
     assert seen(asked.check(MESSAGE, timeout=10)) == Seen("fault", 503, "store_timeout")
     assert not slow.asked.acquire(blocking=False) or not slow.asked.acquire(blocking=False)
