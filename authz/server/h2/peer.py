@@ -26,8 +26,9 @@ CHUNK = 64 * 1024
 UNREAD = 256 * 1024
 #: A peer that reads less in `Stay.stuck` seconds does not read.
 SLOW = 64 * 1024
-#: Calls that are answered before their answers are sent.
-BATCH = 32
+#: Calls that are answered before their answers are sent: few, so that the peer works on these while
+#: we work on the next. Whoever sends all at once takes turns with its peer instead.
+BATCH = 8
 
 
 class Stay(Struct, frozen=True):

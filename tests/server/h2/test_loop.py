@@ -132,6 +132,31 @@ def test_connections_are_limited(tmp_path: Path) -> None:
         assert server.call(b"x", timeout=10) == b"x"
 
 
+def test_answers_are_on_their_way_while_the_rest_is_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a crowd that comes at once, the first are not held back for the last: at most eight."""
+    count, encoder = 33, Encoder()
+    crowd = b"".join(
+        h2.frame(h2.HEADERS, h2.END_HEADERS, stream, encoder.encode(REQUEST))
+        + h2.frame(h2.DATA, h2.END_STREAM, stream, b"\0\0\0\0\0")
+        for stream in range(1, 2 * count, 2)
+    )
+    arrived: list[int] = []
+    with looping(tmp_path) as server, plain(server) as sock:
+
+        def answer(message: bytes) -> bytes:
+            seen = sock.recv(65536, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+            arrived.append(seen.count(h2.OK))
+            return message
+
+        monkeypatch.setattr(server.do, "answer", answer)
+        sock.sendall(BEGIN + crowd)
+        until(lambda: len(arrived) == count, "all are answered")
+    assert len(arrived) == count
+    assert all(sent > n - 8 for n, sent in enumerate(arrived))
+
+
 def test_out_of_descriptors(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
