@@ -33,6 +33,8 @@ PATIENCE = 10.0
 NO_ANSWER = f"no answer within {PATIENCE:.0f} s"
 _READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
 _clock = time.perf_counter
+#: The field of /proc/stat's first line.
+_STEAL = 8
 
 
 class Link(Protocol):
@@ -60,6 +62,13 @@ def cpu_seconds(process: int) -> float:
     return time.clock_gettime(~process << 3 | 2)
 
 
+def stolen_seconds(told: Path = Path("/proc/stat")) -> float:
+    """What the host of a virtual machine gave to others while this one had work, on all of its
+    cores since it started; 0 where that is not told (proc_stat(5), `steal`)."""
+    every = told.read_text().partition("\n")[0].split()
+    return int(every[_STEAL]) / os.sysconf("SC_CLK_TCK") if len(every) > _STEAL else 0.0
+
+
 class Load:
     """One order at work."""
 
@@ -83,9 +92,10 @@ class Load:
             go(_clock() + self._order.warm)
         self._latencies.clear()
         self._answers = 0
-        before, began = self._spent(), _clock()
+        stolen, before, began = stolen_seconds(), self._spent(), _clock()
         go(began + self._order.seconds)
         after, ended, answers = self._spent(), _clock(), self._answers
+        stolen = stolen_seconds() - stolen
         self._finish()
         names = self._order.processes
         return Result(
@@ -94,6 +104,7 @@ class Load:
             cpu={name: after[name] - before[name] for name in names},
             own_cpu=after[""] - before[""],
             latency=percentiles(self._latencies),
+            stolen=stolen,
         )
 
     def _spent(self) -> dict[str, float]:

@@ -19,6 +19,9 @@ class Pace(Struct, frozen=True):
     loads: int
     #: Requests that are asked in turn: more than a cache of what was said in one would hold.
     cycle: int
+    #: Of the cores' time, what the host may give to others: where it was more, the measurement is
+    #: taken again.
+    calm: float = 1.0
 
     def steps(self, candidates: Sequence[Candidate]) -> int:
         """How many measurements that makes, with the one that tries a candidate."""
@@ -38,7 +41,9 @@ class Figure(Struct, frozen=True, kw_only=True):
     #: Requests a second that were asked for; 0 for as many as could be answered.
     rate: float
     latency: Latency
-    #: Attempts before this one, each ended by a fault.
+    #: Of the cores' time, what the host of a virtual machine gave to others meanwhile.
+    stolen: float
+    #: Attempts that ended by a fault.
     again: int = 0
 
     @property
@@ -60,8 +65,8 @@ class Measured(Struct, frozen=True, kw_only=True):
         return [*self.saturated, *(figure for rounds in self.loads.values() for figure in rounds)]
 
 
-def figure_of(result: Result, rate: float, again: int = 0) -> Figure:
-    """A result that has answers, by the answer."""
+def figure_of(result: Result, rate: float, cores: int, again: int = 0) -> Figure:
+    """A result that has answers, by the answer; of a machine with so many cores."""
     each = 1e6 / result.answers
     return Figure(
         per_second=round(result.answers / result.seconds, 1),
@@ -72,5 +77,6 @@ def figure_of(result: Result, rate: float, again: int = 0) -> Figure:
         seconds=round(result.seconds, 4),
         rate=round(rate, 1),
         latency=result.latency,
+        stolen=round(result.stolen / result.seconds / cores, 4),
         again=again,
     )

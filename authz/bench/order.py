@@ -73,6 +73,8 @@ class Result(Struct, frozen=True, kw_only=True):
     #: The load generator's own: near `seconds` it was the limit, not who answered.
     own_cpu: float
     latency: Latency
+    #: CPU seconds, of all cores, in which the host let others run instead of this machine.
+    stolen: float
 
 
 class Outcome(Struct, frozen=True):

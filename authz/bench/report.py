@@ -104,7 +104,19 @@ def _footnotes(run: Run) -> list[str]:
     again = sum(figure.again for each in run.candidates for figure in each.every)
     limited = any(figures.limited(each) for each in run.candidates)
     told = f"Measurements that were taken again, because of a fault (503): {again}."
-    return ([FOOTNOTE] if limited else []) + ([told] if again else [])
+    return [FOOTNOTE] * limited + [told] * bool(again) + _stolen(run)
+
+
+def _stolen(run: Run) -> list[str]:
+    """What a virtual machine's host took."""
+    shares = sorted(figure.stolen for each in run.candidates for figure in each.every)
+    if not shares or not shares[-1]:
+        return []
+    middle, most = shares[len(shares) // 2], shares[-1]
+    return [
+        "The host of this virtual machine gave some of its cores' time to others while it was "
+        f"measured: {middle:.1%} in the middle of the measurements, {most:.1%} in the worst."
+    ]
 
 
 # -- a terminal ------------------------------------------------------------------------------------

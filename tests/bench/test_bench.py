@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -19,7 +20,7 @@ from authz.bench.figures import BUDGETS_US
 from authz.bench.helpers import Helpers
 from authz.bench.measured import Pace
 from authz.bench.measuring import Measuring
-from authz.bench.order import BenchError
+from authz.bench.order import BenchError, Result, percentiles
 from authz.bench.site import Server, Site, site
 from authz.cli import app
 from authz.stack import envoy
@@ -139,6 +140,34 @@ def test_a_fault_is_measured_again_then_given_up(
         measuring.measure([crowd])
     assert len(told.again_) == 3
     assert "passwords_busy" in told.again_[0]
+
+
+@pytest.mark.parametrize(
+    ("shares", "asked", "counts"), [((0.5, 0.1, 0.3), 3, 0.1), ((0.5, 0.01), 2, 0.01)]
+)
+def test_what_the_host_disturbed_is_measured_again(
+    place: Site,
+    helpers: Helpers,
+    monkeypatch: pytest.MonkeyPatch,
+    shares: tuple[float, ...],
+    asked: int,
+    counts: float,
+) -> None:
+    """Until it is calm, three times at the most; then the calmest counts."""
+    came = iter(shares)
+
+    def ask(*_: object, **__: object) -> Result:
+        stolen = next(came) * (os.cpu_count() or 1)
+        return Result(
+            answers=1, seconds=1, cpu={}, own_cpu=0.1, latency=percentiles([0.1]), stolen=stolen
+        )
+
+    measuring = Measuring(place, helpers, msgspec.structs.replace(PACE, calm=0.01), Told())
+    monkeypatch.setattr(measuring, "_ask", ask)
+    found = measuring._figure(candidate(Server((), ())), 1)
+
+    assert (found.stolen, found.again) == (counts, 0)
+    assert len(shares) - len(list(came)) == asked
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ def figure(per_second: float, cpu_us: float, share: float = 0.1, **more: float) 
         seconds=1.0,
         rate=0.0,
         latency=Latency(1000.0, 2000.0, cpu_us * 100),
+        stolen=0.0,
     )
 
 
@@ -91,10 +92,16 @@ def test_percentiles_are_nearest_ranks(count: int, expected: tuple[int, ...]) ->
 
 def test_a_figure_is_by_the_answer() -> None:
     result = Result(
-        answers=2000, seconds=0.5, cpu={"authorizer": 0.04}, own_cpu=0.45, latency=Latency(1, 2, 3)
+        answers=2000,
+        seconds=0.5,
+        cpu={"authorizer": 0.04},
+        own_cpu=0.45,
+        latency=Latency(1, 2, 3),
+        stolen=0.1,
     )
-    made = figure_of(result, 0)
+    made = figure_of(result, 0, cores=2)
 
+    assert made.stolen == 0.1
     assert (made.per_second, made.cpu_us, made.own_cpu_us) == (4000, {"authorizer": 20}, 225)
     assert made.own_share == 0.9
 
@@ -152,6 +159,16 @@ def test_what_was_measured_again_is_told() -> None:
     told = report.text(run(measured(BARE_HANDLER, "direct", again)))
 
     assert "because of a fault (503): 6." in told
+
+
+def test_what_the_host_took_is_told() -> None:
+    """Where it took anything: a machine of one's own has no host."""
+    shares = (0.002, 0.004, 0.061)
+    taken = [msgspec.structs.replace(figure(1, 1), stolen=share) for share in shares]
+    told = report.text(run(measured(BARE_HANDLER, "direct", *taken)))
+
+    assert "0.4% in the middle of the measurements, 6.1% in the worst." in told
+    assert "host" not in report.text(run(*ROUNDS))
 
 
 def test_a_page_keeps_what_is_around_its_tables(tmp_path: Path) -> None:

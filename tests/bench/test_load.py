@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -67,6 +68,16 @@ def carry_out(
     settings = {"connections": 2, "streams": 8, "once": True, "warm": 0, "seconds": 5, **more}
     made = {"protocol": "grpc", "addresses": (address,), "requests": str(directory / "requests")}
     return load.carry_out(Order(**{**made, **settings}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("line", "ticks"), [("cpu  1 2 3 4 5 6 7 250 0 0", 250), ("cpu  1 2 3 4", 0)]
+)
+def test_what_the_host_took(tmp_path: Path, line: str, ticks: int) -> None:
+    """As the kernel counts it, of all cores."""
+    (tmp_path / "stat").write_text(f"{line}\ncpu0 9 9 9 9 9 9 9 9 9 9\n")
+
+    assert load.stolen_seconds(tmp_path / "stat") == ticks / os.sysconf("SC_CLK_TCK")
 
 
 def test_grpcio_understands_it(scripted: tuple[Scripted, str], tmp_path: Path) -> None:
