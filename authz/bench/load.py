@@ -65,7 +65,10 @@ def cpu_seconds(process: int) -> float:
 def stolen_seconds(told: Path = Path("/proc/stat")) -> float:
     """What the host of a virtual machine gave to others while this one had work, on all of its
     cores since it started; 0 where that is not told (proc_stat(5), `steal`)."""
-    every = told.read_text().partition("\n")[0].split()
+    try:
+        every = told.read_text().partition("\n")[0].split()
+    except OSError:
+        return 0.0
     return int(every[_STEAL]) / os.sysconf("SC_CLK_TCK") if len(every) > _STEAL else 0.0
 
 

@@ -65,7 +65,7 @@ class Measured(Struct, frozen=True, kw_only=True):
         return [*self.saturated, *(figure for rounds in self.loads.values() for figure in rounds)]
 
 
-def figure_of(result: Result, rate: float, cores: int, again: int = 0) -> Figure:
+def figure_of(result: Result, rate: float, cores: int) -> Figure:
     """A result that has answers, by the answer; of a machine with so many cores."""
     each = 1e6 / result.answers
     return Figure(
@@ -78,5 +78,4 @@ def figure_of(result: Result, rate: float, cores: int, again: int = 0) -> Figure
         rate=round(rate, 1),
         latency=result.latency,
         stolen=round(result.stolen / result.seconds / cores, 4),
-        again=again,
     )

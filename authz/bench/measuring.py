@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import median
 from typing import Protocol
 
+import msgspec
+
 from authz.bench import in_process, machine, order, people
 from authz.bench.calls import Call, check, http
 from authz.bench.candidates import CACHED, ONE, Calls, Candidate, Group, Load
@@ -160,14 +162,14 @@ class Measuring:
                 raise BenchError(
                     f"{candidate.name}: its requests were used up at once: --seconds LESS"
                 )
-            made = figure_of(result, rate, os.cpu_count() or 1, faults)
+            made = figure_of(result, rate, os.cpu_count() or 1)
             if calmest is None or made.stolen < calmest.stolen:
                 calmest = made
             if calmest.stolen <= self.pace.calm:
                 break
         if calmest is None:
             raise BenchError(f"{candidate.name}: nothing but faults in {TRIES} attempts")
-        return calmest
+        return msgspec.structs.replace(calmest, again=faults)
 
     def _requests(self, candidate: Candidate, count: int) -> Path:
         """A file of so many: fresh ones, where they count only once, or hold for a short time."""

@@ -19,7 +19,7 @@ from authz.bench.candidates import CACHED, ONE, Candidate
 from authz.bench.figures import BUDGETS_US
 from authz.bench.helpers import Helpers
 from authz.bench.measured import Pace
-from authz.bench.measuring import Measuring
+from authz.bench.measuring import Fault, Measuring
 from authz.bench.order import BenchError, Result, percentiles
 from authz.bench.site import Server, Site, site
 from authz.cli import app
@@ -118,6 +118,7 @@ def candidate(server: Server, **more: object) -> Candidate:
 
 
 PACE = Pace(seconds=0.2, warm=0.01, rounds=1, loads=1, cycle=50)
+RESULT = Result(answers=1, seconds=1.0, cpu={}, own_cpu=0.1, latency=percentiles([0.1]), stolen=0.0)
 
 
 def test_who_lets_everybody_in_is_no_authorizer(place: Site, helpers: Helpers) -> None:
@@ -157,10 +158,7 @@ def test_what_the_host_disturbed_is_measured_again(
     came = iter(shares)
 
     def ask(*_: object, **__: object) -> Result:
-        stolen = next(came) * (os.cpu_count() or 1)
-        return Result(
-            answers=1, seconds=1, cpu={}, own_cpu=0.1, latency=percentiles([0.1]), stolen=stolen
-        )
+        return msgspec.structs.replace(RESULT, stolen=next(came) * (os.cpu_count() or 1))
 
     measuring = Measuring(place, helpers, msgspec.structs.replace(PACE, calm=0.01), Told())
     monkeypatch.setattr(measuring, "_ask", ask)
@@ -168,6 +166,26 @@ def test_what_the_host_disturbed_is_measured_again(
 
     assert (found.stolen, found.again) == (counts, 0)
     assert len(shares) - len(list(came)) == asked
+
+
+def test_a_fault_after_a_disturbed_measurement_is_counted(
+    place: Site, helpers: Helpers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever attempt counts in the end."""
+    disturbed = msgspec.structs.replace(RESULT, stolen=9.0)
+    answers: list[Result | Fault] = [disturbed, Fault("a 503"), Fault("a 503")]
+
+    def ask(*_: object, **__: object) -> Result:
+        said = answers.pop(0)
+        if isinstance(said, Fault):
+            raise said
+        return said
+
+    measuring = Measuring(place, helpers, msgspec.structs.replace(PACE, calm=0.01), Told())
+    monkeypatch.setattr(measuring, "_ask", ask)
+    monkeypatch.setattr(measuring, "_first", lambda _: None)
+
+    assert measuring._figure(candidate(Server((), ())), 1).again == 2
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ def test_what_the_host_took(tmp_path: Path, line: str, ticks: int) -> None:
     (tmp_path / "stat").write_text(f"{line}\ncpu0 9 9 9 9 9 9 9 9 9 9\n")
 
     assert load.stolen_seconds(tmp_path / "stat") == ticks / os.sysconf("SC_CLK_TCK")
+    assert load.stolen_seconds(tmp_path / "none") == 0
 
 
 def test_grpcio_understands_it(scripted: tuple[Scripted, str], tmp_path: Path) -> None:

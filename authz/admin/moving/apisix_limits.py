@@ -28,7 +28,6 @@ _SETTINGS = {
     *("count", "time_window", "key", "key_type", "rules", "group", "window_type", "policy"),
     *("rejected_code", "rejected_msg", "allow_degradation", "show_limit_quota_header"),
 }
-#: How the counters are reached and kept, which is no limit's matter.
 _STORE = ("redis_", "key_ttl", "_meta")
 
 
@@ -56,17 +55,13 @@ def taken(settings: Plain, at: Path, whose: Whose) -> Taken:
 
 
 def _common(settings: Plain, made: Taken) -> Plain:
-    if settings.get("policy", "local") == "local":
-        made.change("counts for all workers together, not on each node")
+    made.pass_over(settings, _SETTINGS, _STORE)
     if settings.get("window_type") == "sliding":
         made.change("its window does not slide: a `burst` is more even")
     if settings.get("group"):
         made.change("counts apart from the others of its `group`")
     if settings.get("rejected_msg"):
         made.change("rejected_msg is not told")
-    for name in sorted(settings.keys() - _SETTINGS):
-        if not name.startswith(_STORE):
-            made.change(f"{name} is not taken over")
     return {
         **made.status(settings.get("rejected_code", 503), "rejected_code"),
         **({"when_away": "open"} if settings.get("allow_degradation") is True else {}),

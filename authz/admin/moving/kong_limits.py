@@ -30,7 +30,6 @@ _SETTINGS = {
     *("limit_by", "policy", "fault_tolerant", "hide_client_headers"),
     *("error_code", "error_message", "header_name", "path"),
 }
-#: How the counters are reached and kept, which is no limit's matter.
 _STORE = ("redis", "sync_rate")
 _WINDOW = "a window begins with the first request, not by the clock; a month is 30 days, a year 365"
 
@@ -62,13 +61,9 @@ def taken(settings: Plain, *, routed: bool, personal: bool) -> Taken:
 
 
 def _common(settings: Plain, made: Taken) -> Plain:
-    if settings.get("policy", "local") == "local":
-        made.change("counts for all workers together, not on each node")
+    made.pass_over(settings, _SETTINGS, _STORE)
     if settings.get("error_message"):
         made.change("error_message is not told")
-    for name in sorted(settings.keys() - _SETTINGS):
-        if not name.startswith(_STORE):
-            made.change(f"{name} is not taken over")
     return {
         **made.status(settings.get("error_code", 429), "error_code"),
         **({} if settings.get("fault_tolerant") is False else {"when_away": "open"}),

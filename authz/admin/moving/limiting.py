@@ -43,6 +43,15 @@ class Taken:
                 return
         self.limits.append(limit)
 
+    def pass_over(self, settings: Plain, known: set[str], store: tuple[str, ...]) -> None:
+        """Say what is not taken over of a plugin's settings. How its counters are reached and kept,
+        in settings that start as those of the `store` do, is no limit's matter."""
+        if settings.get("policy", "local") == "local":
+            self.change("counts for all workers together, not on each node")
+        for name in sorted(settings.keys() - known):
+            if not name.startswith(store):
+                self.change(f"{name} is not taken over")
+
     def status(self, written: Any, name: str) -> Plain:
         """A refusal's status as a limit has it."""
         found = number(written)
